@@ -1,0 +1,1 @@
+"""Generated gRPC stubs of Threadmill. Do not edit: `make generate`."""
