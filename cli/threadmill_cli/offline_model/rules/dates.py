@@ -24,6 +24,7 @@ _MONTH = (
     r"(?:(?-i:March|May|Mar)|january|february|april|june|july|august|september|october|november|december"
     r"|(?-i:Jan|Feb|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\b\.?)"
 )
+_PART_OF_DAY = r"(?:\s+(?:morning|afternoon|evening|night))?"
 _LEAD = (
     r"(?:\b(?:and\s+)?(?:(?:is|are|it's|which is)\s+)?(?:due\s+|no\s+later\s+than\s+)?(?:(?:by|before|until|till|on|for|from|to|due)\s+)?(?:the\s+)?)?"
 )
@@ -95,7 +96,7 @@ def _after(match: re.Match[str], today: date) -> date:
 
 
 def _end_of(match: re.Match[str], today: date) -> date:
-    unit, ahead = match["period"].lower(), 1 if (match["rel"] or "").lower() == "next" else 0
+    unit, ahead = match["period"].lower(), 1 if (match["rel"] or "").strip().lower() == "next" else 0
     if unit == "day":
         return today
     if unit == "week":
@@ -115,7 +116,7 @@ def _month_end(match: re.Match[str], today: date) -> date:
 def _period(match: re.Match[str], today: date) -> date:
     unit = match["period"].lower()
     if unit == "weekend":
-        ahead = 7 if (match["rel"] or "").lower() == "next" else 0
+        ahead = 7 if (match["rel"] or "").strip().lower() == "next" else 0
         return today + timedelta(days=6 - today.weekday() + ahead)
     return _end_of(match, today)
 
@@ -136,7 +137,7 @@ def _numeric(match: re.Match[str], today: date) -> date | None:
 _RULES: list[tuple[str, Resolver]] = [
     (r"(?P<year>\d{4})-(?P<m>\d\d)-(?P<day>\d\d)T?", _numeric),
     (r"day\s+after\s+tomorrow", lambda m, t: t + timedelta(days=2)),
-    (r"tomorrow(?:\s+(?:morning|afternoon|evening|night))?", lambda m, t: t + timedelta(days=1)),
+    (rf"tomorrow{_PART_OF_DAY}", lambda m, t: t + timedelta(days=1)),
     (r"(?:today|tonight|this\s+(?:morning|afternoon|evening))", lambda m, t: t),
     (rf"(?:in|within)\s+(?:the\s+next\s+)?(?P<count>{_NUMBER})\s+(?P<unit>hours?|days?|weeks?|months?|years?)", _after),
     (rf"(?P<count>{_NUMBER})\s+(?P<unit>days?|weeks?|months?)\s+from\s+(?:now|today)", _after),
@@ -145,7 +146,7 @@ _RULES: list[tuple[str, Resolver]] = [
     (rf"(?P<month>{_MONTH})\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s+(?P<year>\d{{4}}))?", _day_month),
     (rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<month>{_MONTH})(?:,?\s+(?P<year>\d{{4}}))?", _day_month),
     (r"(?P<m>\d{1,2})/(?P<day>\d{1,2})(?:/(?P<year>\d{2,4}))?\b", _numeric),
-    (rf"(?:(?P<which>next|this|coming)\s+)?(?P<weekday>{_WEEKDAY})(?!s\b)\b", _weekday),
+    (rf"(?:(?P<which>next|this|coming)\s+)?(?P<weekday>{_WEEKDAY})(?!s\b)\b{_PART_OF_DAY}", _weekday),
     (r"(?P<rel>this|next)\s+(?P<period>weekend|week|month|year)\b", _period),
     (r"the\s+(?P<period>weekend)(?P<rel>)", _period),
     (rf"(?:by|before|in)\s+(?P<month>{_MONTH})\b(?:,?\s+(?P<year>\d{{4}}))?", _month_end),

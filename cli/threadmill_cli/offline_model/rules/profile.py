@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from threadmill_cli.offline_model.rules.text import sentences, split_list, unique
+from threadmill_cli.offline_model.rules.text import capitalise, sentences, split_list, unique
 
 RELATIONS = (
     "wife husband partner spouse girlfriend boyfriend fiancee fiance mother mom mum father dad parents brother sister "
@@ -14,20 +14,24 @@ RELATIONS = (
 ).split()  # fmt: skip
 _RELATION = "|".join(sorted(RELATIONS, key=len, reverse=True))
 _NAME = r"[A-Z][\w'’-]*(?:\s+[A-Z][\w'’-]*){0,2}"
-_PLACE = r"[A-Z][\w'’.-]*(?:\s+(?:[A-Z][\w'’.-]*|de|la|of|am|upon))*(?:,\s*[A-Z][\w'’.-]*)*"
+_PLACE = r"[A-Z][\w'’.-]*(?:\s+(?:[A-Z][\w'’.-]*|(?:de|la|of|am|upon)\b))*(?:,\s*[A-Z][\w'’.-]*)*"
 
 _NAMED = re.compile(rf"(?i:\bmy (?:full |first )?name(?:'s| is)|\bcall me|\bi am called|\bi'm called)\s+(?P<v>{_NAME})")
 _I_AM = re.compile(rf"\b(?:I'm|I am|This is)\s+(?P<v>{_NAME})(?=\s*(?:[,.!]|$|\band\b|\bfrom\b))")
+_END = r"(?=\s*(?:[,.;!?]|$|\b(?:and|but|who|which|at|for|in|from|living|based)\b))"
+# People do not always type capitals.
+_NAMED_LOWER = re.compile(r"\bmy name(?:'s| is) (?P<v>[a-z][\w'’-]+)")
+_LIVES_LOWER = re.compile(rf"\bi (?:live|am based) in (?P<v>[a-z][\w'’ -]*?){_END}")
 _LIVES = re.compile(
     rf"(?i:\bi(?:'ve| have)?(?: just| recently| currently| now)? (?:live|moved|reside|relocated)\b|\bi(?:'m| am) "
     rf"(?:(?:currently |now )?(?:based|living|located)\b|from\b)|\bi live\b)\s*(?i:in|to|at|near|from)?\s+(?P<v>{_PLACE})"
 )  # fmt: skip
-_LIVES_ALSO = re.compile(rf"(?i:\band (?:i )?(?:live|am based|am living) in|\bliving in|\bwho lives in)\s+(?P<v>{_PLACE})")
-_END = r"(?=\s*(?:[,.;!?]|$|\b(?:and|but|who|which|at|for|in|from|living|based)\b))"
+_LIVES_ALSO = re.compile(rf"(?i:\band (?:i )?(?:live|am based|am living) in|\bliving in|\bwho lives in|\bi(?:'m| am) in|\bi(?:'m| am)\b.* from)\s+(?P<v>{_PLACE})")
 _JOB = [
     re.compile(rf"\bi (?:currently |now )?work as (?:an?|the) (?P<v>[\w\s/-]+?){_END}", re.IGNORECASE),
     re.compile(rf"\bmy (?:job|occupation|profession|title) is (?:being )?(?:an?\s+|the\s+)?(?P<v>[\w\s/-]+?){_END}",
                re.IGNORECASE),
+    re.compile(rf"\bi(?:'m| am) [\w'’-]+(?: [\w'’-]+)?, an? (?P<v>[a-zA-Z][\w\s/-]*?){_END}", re.IGNORECASE),
     re.compile(rf"\b(?:i'm|i am|and am) (?:working as )?an? (?P<v>[a-zA-Z][\w\s/-]*?){_END}", re.IGNORECASE),
 ]  # fmt: skip
 _EMPLOYER = re.compile(rf"(?i:\bwork(?:ing|s)? (?:at|for))\s+(?P<v>{_PLACE})")
@@ -38,7 +42,7 @@ _NOT_A_JOB = re.compile(
 )
 _LIKES = re.compile(
     r"\bi(?:'m| am)?(?: also| really| do| absolutely| especially)* (?:like|love|enjoy|adore|into|interested in"
-    r"|passionate about|(?:an? )?(?:\w+ )?(?:fan|lover) of)\s+(?P<v>[^.;!?]+)",
+    r"|passionate about|(?:an? )?(?:\w+ )?(?:fan|lover) of)\s+(?P<v>[^.;!?]+?)(?=\s+and (?:i|my|we)\b|[.;!?]|$)",
     re.IGNORECASE,
 )
 _LIKES_ALSO = re.compile(r"\bmy (?:hobbies|interests|hobby|passions?)(?: are| is| include)\s+(?P<v>[^.;!?]+)", re.IGNORECASE)
@@ -81,15 +85,19 @@ def find_facts(text: str) -> Facts:
 
 
 def _read(sentence: str, facts: Facts) -> None:
-    name = _NAMED.search(sentence) or _I_AM.search(sentence)
-    place = _LIVES.search(sentence) or _LIVES_ALSO.search(sentence)
+    name = _first(sentence, _NAMED, _I_AM, _NAMED_LOWER)
+    place = _first(sentence, _LIVES, _LIVES_ALSO, _LIVES_LOWER)
     job, likes, stated_kin = _job(sentence), _interests(sentence), _stated_kin(sentence)
-    facts.name = name["v"] if name else facts.name
-    facts.location = place["v"].rstrip(".,") if place else facts.location
+    facts.name = capitalise(name["v"]) if name else facts.name
+    facts.location = capitalise(place["v"].rstrip(".,")) if place else facts.location
     facts.job = job or facts.job
     facts.interests += likes
     facts.connections += stated_kin + [match["kin"].lower() for match in _KIN.finditer(sentence)]
     facts.firm = bool(facts.firm or name or place or job or likes or stated_kin)
+
+
+def _first(sentence: str, *patterns: re.Pattern[str]) -> re.Match[str] | None:
+    return next((match for pattern in patterns if (match := pattern.search(sentence))), None)
 
 
 def _job(sentence: str) -> str | None:

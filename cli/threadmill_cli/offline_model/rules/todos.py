@@ -10,7 +10,7 @@ from typing import Any
 
 from threadmill_cli.offline_model.rules.dates import find_deadline, find_minutes, without_dates
 from threadmill_cli.offline_model.rules.preferences import as_preference
-from threadmill_cli.offline_model.rules.text import capitalise, sentences, stem, stems, words
+from threadmill_cli.offline_model.rules.text import IRREGULAR, capitalise, sentences, stem, stems, words
 from threadmill_cli.offline_model.rules.verbs import is_action
 
 Todo = dict[str, Any]
@@ -28,7 +28,7 @@ _ASKED = (
 )
 _REMIND = (
     r"(?:(?:can|could|would|will)\s+you\s+)?(?:please\s+)?(?:also\s+)?(?:remind\s+me\s+(?:to|about)"
-    r"|(?:don't|do\s+not)\s+(?:let\s+me\s+)?forget\s+(?:to|about)|remember\s+to|make\s+sure\s+(?:that\s+)?i"
+    r"|(?:i\s+)?(?:don't|do\s+not|must\s*n[o']t|can(?:'t|not)|should\s*n[o']t)\s+(?:let\s+me\s+)?forget\s+(?:to|about)|remember\s+to|make\s+sure\s+(?:that\s+)?i"
     r"|(?:add|create|make|put|note(?:\s+down)?|record)\s+(?:me\s+)?(?:(?:a|an|the|another|new)\s+)*"
     r"(?:to-?\s?do|task|reminder|item)s?(?:\s+item)?\s*(?:for\s+me\s+)?(?:to\s+(?!my\b)|for\s+|about\s+|:|that\s+says\s+|called\s+)"
     r"|(?:to-?do|task|reminder)s?\s*:)"
@@ -52,6 +52,7 @@ _SEPARATOR = re.compile(
     r"(?:,\s*(?:and\s+(?:then\s+|also\s+)?|then\s+|but\s+|plus\s+|also\s+)?|\s+(?:and\s+(?:then\s+|also\s+)?|then\s+|but\s+|plus\s+))",
     re.IGNORECASE,
 )
+_ARTICLE = re.compile(r"(?:the|an?|my|our|work|school)\b", re.IGNORECASE)
 _NEW_CLAUSE = re.compile(rf"^(?:{_ASKED}|{_REMIND}|{_NEED}|i\b|i'\w+|we\b|my\s+\w+\s+(?:is|has|asked|wants)\b)", re.IGNORECASE)
 # Verbs by which one addresses the assistant, and not a to-do list.
 _TO_ASSISTANT = frozenset(
@@ -128,6 +129,8 @@ def _task_text(clause: str, in_task: bool, today: date, question: bool) -> str |
     if listed:
         return f"{listed['task']} {listed['rest']}"
     trigger = _TRIGGER.match(bare)
+    if trigger and re.search(r"\bto\s*$", bare[: trigger.start("task")]) and re.match(_ARTICLE, trigger["task"]):
+        return None  # `I am going to the gym`
     if trigger and not (question and not re.match(_REMIND, bare, re.IGNORECASE)):
         return trigger["task"]
     if question:
@@ -138,10 +141,11 @@ def _task_text(clause: str, in_task: bool, today: date, question: bool) -> str |
 def _implied_task(bare: str, in_task: bool, today: date) -> str | None:
     due, needs = _DUE.match(bare), _NEEDS_DOING.match(bare)
     if due:
-        return f"finish {bare}"
+        return f"finish {bare[0].lower()}{bare[1:]}"
     if needs and needs["what"].lower() not in {"i", "we", "you", "it"}:
         verb = _base_form(needs["verb"])
         return f"{verb} the {needs['what']}{needs['rest']}" if verb else None
+    bare = re.sub(r"^(?:must|should)\s+(?:also\s+)?", "", bare, flags=re.IGNORECASE)
     found = words(bare)
     if not found or not _is_base_verb(found[0]) or found[0] in _TO_ASSISTANT:
         return None
@@ -230,12 +234,7 @@ def _status_news(clause: str) -> tuple[str, str] | None:
 
 
 def _is_past_verb(word: str) -> bool:
-    return is_action(word) and stem(word) != word and not word.endswith("ing") and not _is_base_verb_form(word)
-
-
-def _is_base_verb_form(word: str) -> bool:
-    """`schedule` and `study` change in stemming without being past tense."""
-    return word.endswith(("e", "y", "ll", "ss")) or word in {"need", "feed"}
+    return is_action(word) and (word.endswith("ed") or word in IRREGULAR) and word not in {"need", "feed"}
 
 
 def _is_news(clause: str) -> bool:

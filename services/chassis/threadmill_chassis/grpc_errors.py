@@ -1,0 +1,121 @@
+"""Domain errors to gRPC status with google.rpc.ErrorInfo, and back."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+from uuid import uuid4
+
+import grpc
+import structlog
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from threadmill_chassis.errors import DomainError
+
+DOMAIN = "threadmill"
+log = structlog.get_logger(__name__)
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Gives every call the caller's request id in its logs and maps what it raises.
+
+    A DomainError becomes its own status. Anything else is a defect: logged in full with an id, while the
+    caller sees neutral text and that id.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        if handler.response_streaming:
+            inner = handler.unary_stream or handler.stream_stream
+            build = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            return build(_guard_stream(inner), handler.request_deserializer, handler.response_serializer)
+        inner = handler.unary_unary or handler.stream_unary
+        build = (
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        )
+        return build(_guard_unary(inner), handler.request_deserializer, handler.response_serializer)
+
+
+def _guard_unary(inner: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        _bind_request_id(context)
+        try:
+            return await inner(request, context)
+        except Exception as error:  # top of a call: what is not a domain error is logged and masked
+            await _abort(context, error)
+
+    return guarded
+
+
+def _guard_stream(inner: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        _bind_request_id(context)
+        try:
+            async for response in inner(request, context):
+                yield response
+        except Exception as error:  # top of a call, as above
+            await _abort(context, error)
+
+    return guarded
+
+
+def _bind_request_id(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id":
+            structlog.contextvars.bind_contextvars(request_id=value)
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, DomainError):
+        await context.abort_with_status(rpc_status.to_status(to_status(error)))
+    if isinstance(error, grpc.aio.AioRpcError):  # a peer's answer, passed on with its reason
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # duck-typed: reads code, details, metadata
+        if status is not None:
+            await context.abort_with_status(rpc_status.to_status(status))
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"a backing service did not answer: {error.details()}")
+    error_id = uuid4().hex
+    log.error("internal_error", error_id=error_id, exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, f"An internal error occurred (id {error_id})")
+
+
+def to_status(error: DomainError) -> status_pb2.Status:
+    """The google.rpc.Status of a domain error."""
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    detail = any_pb2.Any()
+    detail.Pack(info)
+    code: int = code_pb2.Code.Value(error.status.name)
+    return status_pb2.Status(code=code, message=error.message, details=[detail])
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The ErrorInfo reason of a failed call; the status name (`UNAVAILABLE`, …) when it carries none."""
+    info = error_info(error)
+    if info is not None:
+        return str(info.reason)
+    return error.code().name if isinstance(error, grpc.aio.AioRpcError) else "UNKNOWN"
+
+
+def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
+    """The ErrorInfo of a failed call, if its server attached one."""
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return None
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # duck-typed: reads code, details, metadata
+    for detail in status.details if status else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return info
+    return None

@@ -1,0 +1,55 @@
+"""Start and end of a process: uvloop, signals, and side tasks whose death ends the process."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+
+from threadmill_chassis.errors import DomainError
+
+log = structlog.get_logger(__name__)
+
+
+async def until_signal() -> signal.Signals:
+    """Returns at the first SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    received: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def receive(name: signal.Signals) -> None:
+        if not received.done():
+            received.set_result(name)
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, receive, name)
+    return await received
+
+
+def run_process(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs `main` on uvloop. A failure to start that we designed for ends with its one sentence and exit code 1."""
+    try:
+        uvloop.run(main())
+    except* DomainError as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        log.error("cannot_run", reason=str(error))
+        sys.exit(1)
+
+
+async def supervised(**duties: Coroutine[Any, Any, None]) -> None:
+    """Runs named side tasks until a signal arrives; if one ends or fails first, raises and so ends the process."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_endless(name, duty), name=name) for name, duty in duties.items()]
+        received = await until_signal()
+        log.info("stopping", signal=received.name)
+        for task in tasks:
+            task.cancel()
+
+
+async def _endless(name: str, duty: Coroutine[Any, Any, None]) -> None:
+    await duty
+    raise RuntimeError(f"{name} ended, though it must not")

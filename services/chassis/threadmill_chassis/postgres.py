@@ -1,0 +1,96 @@
+"""The Postgres pool of a service: bounded, with JSON as text and driver errors translated in one place."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiosql
+import asyncpg
+import structlog
+from pydantic import Field, SecretStr
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from threadmill_chassis.errors import Unavailable
+from threadmill_chassis.settings import ProcessSettings
+
+log = structlog.get_logger(__name__)
+
+# asyncpg's classes are generic in its stubs only.
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection
+
+CONNECTION_ERRORS = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError)
+
+
+class PostgresSettings(ProcessSettings):
+    """Settings of a process that owns a schema. Every service has its own DSN, even on one server."""
+
+    postgres_dsn: SecretStr
+    postgres_pool_max: int = Field(default=10, gt=0)
+    postgres_connect_timeout_seconds: float = Field(default=30.0, gt=0)
+    postgres_statement_timeout_seconds: float = Field(default=60.0, gt=0)
+    postgres_acquire_timeout_seconds: float = Field(default=30.0, gt=0)
+
+
+@asynccontextmanager
+async def open_pool(settings: PostgresSettings, service: str) -> AsyncIterator[Pool]:
+    """A pool for the block. Waits for a server that is still starting; then raises Unavailable."""
+    try:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(CONNECTION_ERRORS),
+            wait=wait_exponential(0.1, max=2),
+            stop=stop_after_delay(settings.postgres_connect_timeout_seconds),
+            reraise=True,
+        ):
+            with attempt:
+                pool = await asyncpg.create_pool(
+                    settings.postgres_dsn.get_secret_value(),
+                    min_size=1,
+                    max_size=settings.postgres_pool_max,
+                    timeout=5,
+                    command_timeout=settings.postgres_statement_timeout_seconds,
+                    server_settings={"application_name": f"threadmill-{service}"},
+                )
+    except CONNECTION_ERRORS as error:
+        raise Unavailable(
+            f"Postgres does not answer ({type(error).__name__}: {error}); is it running, and is the DSN right?"
+        ) from error
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns errors of the connection, as opposed to those of a statement, into Unavailable."""
+    try:
+        yield
+    except (*CONNECTION_ERRORS, TimeoutError, asyncpg.TooManyConnectionsError) as error:
+        log.warning("postgres_unavailable", error=repr(error))
+        raise Unavailable("the database does not answer at the moment") from error
+
+
+@asynccontextmanager
+async def connection(pool: Pool, settings: PostgresSettings) -> AsyncIterator[Connection]:
+    """A pooled connection for the block; Unavailable when none is free in time or the server is gone."""
+    with translated():
+        async with pool.acquire(timeout=settings.postgres_acquire_timeout_seconds) as acquired:
+            yield acquired
+
+
+@asynccontextmanager
+async def transaction(pool: Pool, settings: PostgresSettings) -> AsyncIterator[Connection]:
+    """A connection inside a transaction that commits when the block ends well."""
+    async with connection(pool, settings) as acquired, acquired.transaction():
+        yield acquired
+
+
+def load_queries(folder: Path) -> Any:
+    """The named queries (aiosql) of a service's `sql` folder, as coroutine functions that take a connection first."""
+    return aiosql.from_path(folder, "asyncpg")
