@@ -24,12 +24,7 @@ class Configuration:
         """Merge: `config["configurable"]` wins over the context, which wins over the defaults."""
         configurable: dict[str, Any] = config.get("configurable") or {}
         base = context or cls()
-        return cls(
-            **{
-                field.name: configurable.get(field.name) or getattr(base, field.name)
-                for field in fields(cls)
-            }
-        )
+        return cls(**{field.name: configurable.get(field.name) or getattr(base, field.name) for field in fields(cls)})
 
     def namespace(self, kind: str) -> tuple[str, str, str]:
         """The store namespace of one kind of memory."""

@@ -16,21 +16,15 @@ class Profile(BaseModel):
         default_factory=list,
         description="People in the person's life: family, friends, colleagues",
     )
-    interests: list[str] = Field(
-        default_factory=list, description="What the person likes and does for fun"
-    )
+    interests: list[str] = Field(default_factory=list, description="What the person likes and does for fun")
 
 
 class ToDo(BaseModel):
     """One thing that has to be done."""
 
     task: str = Field(description="The thing to be done, in a few words")
-    time_to_complete: int | None = Field(
-        default=None, description="Estimated time to complete the task, in minutes"
-    )
-    deadline: datetime | None = Field(
-        default=None, description="When the task has to be finished, if a date applies"
-    )
+    time_to_complete: int | None = Field(default=None, description="Estimated time to complete the task, in minutes")
+    deadline: datetime | None = Field(default=None, description="When the task has to be finished, if a date applies")
     solutions: list[str] = Field(
         default_factory=list,
         description="Concrete, actionable ways to get it done: steps, providers, options",

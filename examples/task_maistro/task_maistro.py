@@ -10,6 +10,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import prompts
+from configuration import Configuration
+from documents import Profile, ToDo, UpdateMemory
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
@@ -18,10 +21,6 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore, Item
 from pydantic import BaseModel
 from trustcall import create_extractor
-
-import prompts
-from configuration import Configuration
-from documents import Profile, ToDo, UpdateMemory
 
 NODES = {
     "user": "update_profile",
@@ -49,9 +48,7 @@ def profile_extractor() -> Any:
 
 @cache
 def todo_extractor() -> Any:
-    return create_extractor(
-        chat_model(False), tools=[ToDo], tool_choice="ToDo", enable_inserts=True
-    )
+    return create_extractor(chat_model(False), tools=[ToDo], tool_choice="ToDo", enable_inserts=True)
 
 
 def task_mAIstro(  # noqa: N802 - the name under which the assistant is known
@@ -91,7 +88,9 @@ def update_profile(
     settings = Configuration.of(config, runtime.context)
     namespace = settings.namespace("profile")
     existing = store.search(namespace, limit=1)
-    result = extract(profile_extractor(), "Profile", existing, state, config, store, settings)
+    result = extract(
+        profile_extractor(), "Profile", existing, state=state, config=config, store=store, settings=settings
+    )
     report = [save(store, namespace, key, doc) for key, doc in result]
     return answer_calls(state, "user", report)
 
@@ -106,7 +105,7 @@ def update_todos(
     settings = Configuration.of(config, runtime.context)
     namespace = settings.namespace("todo")
     existing = store.search(namespace, limit=MEMORY_LIMIT)
-    result = extract(todo_extractor(), "ToDo", existing, state, config, store, settings)
+    result = extract(todo_extractor(), "ToDo", existing, state=state, config=config, store=store, settings=settings)
     report = [save(store, namespace, key, doc) for key, doc in result]
     return answer_calls(state, "todo", report)
 
@@ -121,9 +120,7 @@ def update_instructions(
     settings = Configuration.of(config, runtime.context)
     system = prompts.INSTRUCTIONS.format(instructions=instructions_text(store, settings))
     request = HumanMessage(prompts.INSTRUCTIONS_REQUEST)
-    answer = chat_model(False).invoke(
-        [SystemMessage(system), *state["messages"][:-1], request], config
-    )
+    answer = chat_model(False).invoke([SystemMessage(system), *state["messages"][:-1], request], config)
     store.put(settings.namespace("instructions"), INSTRUCTIONS_KEY, {"memory": answer.text})
     return answer_calls(state, "instructions", [f"The instructions are now:\n{answer.text}"])
 
@@ -133,9 +130,7 @@ def reject_calls(state: MessagesState) -> dict[str, list[ToolMessage]]:
     kinds = ", ".join(NODES)
     return {
         "messages": [
-            tool_message(
-                call, f"Unknown call. Use UpdateMemory with one of: {kinds}.", status="error"
-            )
+            tool_message(call, f"Unknown call. Use UpdateMemory with one of: {kinds}.", status="error")
             for call in pending_calls(state)
             if kind_of(call) not in NODES
         ]
@@ -146,6 +141,7 @@ def extract(
     extractor: Any,
     schema: str,
     existing: list[Any],
+    *,
     state: MessagesState,
     config: RunnableConfig,
     store: BaseStore,
@@ -181,15 +177,11 @@ def describe_change(before: Item | None, value: dict[str, Any]) -> str:
     if before is None:
         details = "; ".join(f"{k}: {v}" for k, v in value.items() if v and k != "task")
         return f"Added {title} ({details})"
-    changes = [
-        f"{k}: {before.value.get(k)} -> {v}" for k, v in value.items() if before.value.get(k) != v
-    ]
+    changes = [f"{k}: {before.value.get(k)} -> {v}" for k, v in value.items() if before.value.get(k) != v]
     return f"Updated {title} ({'; '.join(changes)})" if changes else f"Unchanged: {title}"
 
 
-def answer_calls(
-    state: MessagesState, kind: str, report: list[str]
-) -> dict[str, list[ToolMessage]]:
+def answer_calls(state: MessagesState, kind: str, report: list[str]) -> dict[str, list[ToolMessage]]:
     """Give every call of this kind its tool message; the first one carries the report."""
     first, *others = [call for call in pending_calls(state) if kind_of(call) == kind]
     text = "\n".join(report) or "Nothing had to be changed."
@@ -222,7 +214,7 @@ def instructions_text(store: BaseStore, settings: Configuration) -> str:
 
 
 def now() -> str:
-    return datetime.now().isoformat(timespec="seconds")
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 builder = StateGraph(MessagesState, context_schema=Configuration)

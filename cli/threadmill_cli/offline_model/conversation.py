@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Json = dict[str, Any]
+# Some patterns take time that grows with the square of a text: 100,000 characters took 50 seconds, and the server
+# answers one request at a time. What a user writes beyond the limit is not read.
+READ_LIMIT_CHARS = 6000
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -38,11 +41,13 @@ class Tool:
 
     @property
     def properties(self) -> Json:
+        """The schemas of the parameters by name."""
         properties: Json = self.parameters.get("properties", {})
         return properties
 
     @property
     def required(self) -> list[str]:
+        """The names of the parameters that a call has to have."""
         return list(self.parameters.get("required", []))
 
 
@@ -78,14 +83,17 @@ class Conversation:
 
     @property
     def system_text(self) -> str:
+        """All system messages as one text."""
         return "\n\n".join(m.text for m in self.messages if m.role == "system")
 
     @property
     def user_texts(self) -> list[str]:
-        return [m.text for m in self.messages if m.role == "user"]
+        """What the user has said, message by message."""
+        return [m.text[:READ_LIMIT_CHARS] for m in self.messages if m.role == "user"]
 
     @property
     def last_user_text(self) -> str:
+        """What the user said last; empty if nothing."""
         return self.user_texts[-1] if self.user_texts else ""
 
     @property
@@ -100,11 +108,12 @@ class Conversation:
     @property
     def turn_text(self) -> str:
         """What the user said in this turn; the last thing said, if the turn holds nothing."""
-        texts = [m.text for m in self.turn if m.role == "user"]
-        return "\n".join(texts) or self.last_user_text
+        texts = [m.text[:READ_LIMIT_CHARS] for m in self.turn if m.role == "user"]
+        return "\n".join(texts)[-READ_LIMIT_CHARS:] or self.last_user_text
 
     @property
     def turn_calls(self) -> list[ToolCall]:
+        """The calls that the assistant has made in this turn."""
         return [call for message in self.turn for call in message.tool_calls]
 
     @property

@@ -70,7 +70,8 @@ def _forced(conversation: Conversation, now: datetime) -> list[Call]:
     patchers = [tool for tool in conversation.tools if documents.is_patch_tool(tool)]
     if patchers and (repair := documents.repair_call(patchers[0], conversation, now)):
         return [repair]
-    if patchers or any(documents.is_document_tool(tool) for tool in conversation.tools):
+    if patchers or any(documents.is_document_tool(t) or documents.is_remove_tool(t) for t in conversation.tools):
+        # Rather an answer in words than the removal of a document that nobody wants removed.
         return _document_calls(conversation, now, eager=True)
     wanted = unknown_tools.choose_calls(conversation, now)
     return wanted or unknown_tools.forced_call(unknown_tools.most_relevant(conversation), conversation, now)
@@ -81,9 +82,11 @@ def _document_calls(conversation: Conversation, now: datetime, eager: bool) -> l
     patchers = [tool for tool in conversation.tools if documents.is_patch_tool(tool)]
     writers = [tool for tool in conversation.tools if not documents.is_patch_tool(tool)]
     calls = [call for tool in patchers for call in documents.patch_documents(tool, conversation, now)]
+    for tool in filter(documents.is_remove_tool, writers):
+        calls += documents.remove_documents(tool, conversation)
     for tool in writers:
         # A document of which there is only one is patched when it is on record, and written when it is not.
-        if documents.is_remove_tool(tool) or patchers and not is_todo_schema(tool.parameters):
+        if documents.is_remove_tool(tool) or (patchers and not is_todo_schema(tool.parameters)):
             continue
         calls += [call for call in documents.write_documents(tool, conversation, now) if eager or _says(call)]
     return calls or (documents.untouched(patchers[0], conversation) if eager and patchers else [])

@@ -28,6 +28,7 @@ class BadRequest(Exception):
 
 
 def error_body(message: str, param: str | None = None, kind: str = "invalid_request_error") -> Json:
+    """An error as OpenAI's clients expect it."""
     return {"error": {"message": message, "type": kind, "param": param, "code": None}}
 
 
@@ -156,7 +157,7 @@ def _tool(tool: Any, index: int) -> Tool:
 
 
 def _tool_choice(choice: str | Json, tools: tuple[Tool, ...]) -> str:
-    name = choice if isinstance(choice, str) else str(cast(Json, choice.get("function") or {}).get("name"))
+    name = choice if isinstance(choice, str) else str(cast("Json", choice.get("function") or {}).get("name"))
     if isinstance(choice, dict):
         if name not in {tool.name for tool in tools}:
             raise BadRequest(f"Tool choice '{name}' is not among the tools.", "tool_choice")
@@ -275,7 +276,7 @@ def complete(request: ChatRequest, reply: Reply) -> Completion:
 
 def _limited(text: str, request: ChatRequest) -> tuple[str, str]:
     for stop in request.stop:
-        text = text.split(stop)[0]
+        text = text.split(stop, maxsplit=1)[0]
     pieces = tokens(text)
     if request.max_tokens is not None and len(pieces) > request.max_tokens:
         return "".join(pieces[: request.max_tokens]), "length"
@@ -292,6 +293,7 @@ def _usage(prompt: int, completion: int) -> Json:
 
 
 def embeddings_body(request: EmbeddingsRequest, vectors: list[Any], token_count: int) -> Json:
+    """The answer to an embeddings request; a vector is a list of floats or base64."""
     data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
     usage = {"prompt_tokens": token_count, "total_tokens": token_count}
     return {"object": "list", "model": request.model, "data": data, "usage": usage}

@@ -141,7 +141,8 @@ def _dictated(text: str) -> str | None:
     if count:
         return " ".join(str(n) for n in range(int(count[1] or 1), min(int(count[2]), 1000) + 1))
     match = re.match(
-        r"\W*(?:please\s+)?(?:just\s+)?(?:say|repeat(?: after me)?|echo|(?:reply|respond|answer) (?:with|by saying)(?: exactly| only)?)"
+        r"\W*(?:please\s+)?(?:just\s+)?(?:say|repeat(?: after me)?|echo"
+        r"|(?:reply|respond|answer) (?:with|by saying)(?: exactly| only)?)"
         r"(?: the (?:word|phrase|text))?\s*:?\s+(?P<v>.+)$",
         text,
         re.IGNORECASE | re.DOTALL,
@@ -162,7 +163,8 @@ def _about_memory(text: str, memory: Memory) -> str | None:
 
 _FIELD_WORDS = {
     "name": "name called", "location": "live location where city home", "job": "job work occupation living profession",
-    "connections": "family wife husband kids children friends connections", "interests": "interests hobbies like enjoy fun",
+    "connections": "family wife husband kids children friends connections",
+    "interests": "interests hobbies like enjoy fun",
 }  # fmt: skip
 
 
@@ -189,7 +191,7 @@ def _time(text: str, now: datetime) -> str | None:
 _OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
 }  # fmt: skip
-_SPOKEN = (("plus", "+"), ("minus", "-"), ("times", "*"), ("multiplied by", "*"), ("divided by", "/"), ("×", "*"))
+_SPOKEN = (("plus", "+"), ("minus", "-"), ("times", "*"), ("multiplied by", "*"), ("divided by", "/"), ("\u00d7", "*"))
 
 
 def _arithmetic(text: str) -> str | None:
@@ -239,7 +241,7 @@ def _recall(text: str, conversation: Conversation) -> str | None:
 
 
 def _scored(text: str, wanted: frozenset[str], by_user: bool) -> list[tuple[float, str]]:
-    plain = re.sub(r"<[^>]+>", "", text)
+    plain = text if by_user else re.sub(r"<([\w-]+)>.*?</\1>", "", text, flags=re.DOTALL)
     return [
         (len(stems(s) & wanted) / max(len(wanted), 1), f"You said: {to_second_person(s)}" if by_user else s)
         for s in sentences(plain)

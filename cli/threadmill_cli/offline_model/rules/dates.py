@@ -26,7 +26,8 @@ _MONTH = (
 )
 _PART_OF_DAY = r"(?:\s+(?:morning|afternoon|evening|night))?"
 _LEAD = (
-    r"(?:\b(?:and\s+)?(?:(?:is|are|it's|which is)\s+)?(?:due\s+|no\s+later\s+than\s+)?(?:(?:by|before|until|till|on|for|from|to|due)\s+)?(?:the\s+)?)?"
+    r"(?:\b(?:and\s+)?(?:(?:is|are|it's|which is)\s+)?(?:due\s+|no\s+later\s+than\s+)?"
+    r"(?:(?:by|before|until|till|on|for|from|to|due)\s+)?(?:the\s+)?)?"
 )
 _CLOCK = (
     r"(?:,?\s*(?:at|by|around|before)?\s*"
@@ -47,6 +48,7 @@ Resolver = Callable[[re.Match[str], date], date | None]
 
 
 def month_number(name: str) -> int:
+    """`November` or `Nov.` -> 11."""
     short = name.lower().rstrip(".")[:3]
     return next(i for i, month in enumerate(MONTHS, 1) if month.startswith(short))
 
@@ -58,11 +60,13 @@ def number(text: str) -> float:
 
 
 def end_of_month(year: int, month: int) -> date:
+    """The last day of a month."""
     following = date(year + month // 12, month % 12 + 1, 1)
     return following - timedelta(days=1)
 
 
 def add_months(day: date, months: int) -> date:
+    """The same day of a later month, or its last day if it has no such day."""
     index = day.year * 12 + day.month - 1 + months
     last = end_of_month(index // 12, index % 12 + 1)
     return last.replace(day=min(day.day, last.day))
@@ -142,7 +146,7 @@ _RULES: list[tuple[str, Resolver]] = [
     (rf"(?:in|within)\s+(?:the\s+next\s+)?(?P<count>{_NUMBER})\s+(?P<unit>hours?|days?|weeks?|months?|years?)", _after),
     (rf"(?P<count>{_NUMBER})\s+(?P<unit>days?|weeks?|months?)\s+from\s+(?:now|today)", _after),
     (rf"end\s+of\s+(?P<month>{_MONTH})(?:,?\s+(?P<year>\d{{4}}))?", _month_end),
-    (r"end\s+of\s+(?:the\s+|this\s+)?(?P<rel>next\s+)?(?P<period>day|week|month|year)", lambda m, t: _end_of(m, t)),
+    (r"end\s+of\s+(?:the\s+|this\s+)?(?P<rel>next\s+)?(?P<period>day|week|month|year)", _end_of),
     (rf"(?P<month>{_MONTH})\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s+(?P<year>\d{{4}}))?", _day_month),
     (rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<month>{_MONTH})(?:,?\s+(?P<year>\d{{4}}))?", _day_month),
     (r"(?P<m>\d{1,2})/(?P<day>\d{1,2})(?:/(?P<year>\d{2,4}))?\b", _numeric),

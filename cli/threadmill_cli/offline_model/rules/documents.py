@@ -10,6 +10,7 @@ from threadmill_cli.offline_model.conversation import Call, Conversation, Tool
 from threadmill_cli.offline_model.rules.memory import Existing, parse_object, read_existing, read_memory
 from threadmill_cli.offline_model.rules.patches import Edit, Patch, edits_for, new_tasks
 from threadmill_cli.offline_model.rules.schemas import Source, fallback, fill, is_profile_schema, is_todo_schema
+from threadmill_cli.offline_model.rules.text import sentences, stems
 from threadmill_cli.offline_model.rules.todos import Task, clean_task, title_of
 
 
@@ -19,10 +20,12 @@ def is_patch_tool(tool: Tool) -> bool:
 
 
 def is_remove_tool(tool: Tool) -> bool:
+    """A tool that takes nothing but the id of a document."""
     return set(tool.properties) == {"json_doc_id"}
 
 
 def is_document_tool(tool: Tool) -> bool:
+    """A tool whose arguments are a document of a kind that the rules know."""
     return is_todo_schema(tool.parameters) or is_profile_schema(tool.parameters)
 
 
@@ -64,6 +67,22 @@ def patch_documents(tool: Tool, conversation: Conversation, now: datetime) -> li
     text = conversation.turn_text
     edits = edits_for(text, source_for(conversation, text, now), existing)
     return [_patch_call(tool, edit) for edit in edits]
+
+
+_REMOVAL = re.compile(r"\b(?:delete|remove|forget|drop|erase|discard)\b", re.IGNORECASE)
+
+
+def remove_documents(tool: Tool, conversation: Conversation) -> list[Call]:
+    """Calls for the documents that this turn wants to be rid of: for each wish, the one it names best."""
+    existing = read_existing(conversation.system_text)
+    found = []
+    for sentence in sentences(conversation.turn_text):
+        wanted = stems(sentence)
+        scored = [(len(wanted & stems(str(list(doc.value.values())))), doc.id) for doc in existing]
+        score, doc_id = max(scored, default=(0, ""))
+        if score and _REMOVAL.search(sentence):
+            found.append(Call(tool.name, {"json_doc_id": doc_id}))
+    return found
 
 
 def untouched(tool: Tool, conversation: Conversation) -> list[Call]:
@@ -118,7 +137,7 @@ def _repair(path: str, kind: str, schema: dict[str, Any], source: Source) -> Pat
     pointer = "/" + path.replace(".", "/")
     if kind == "extra_forbidden":
         return {"op": "remove", "path": pointer, "value": None}
-    name = path.split(".")[0]
+    name = path.split(".", maxsplit=1)[0]
     prop = schema.get("properties", {}).get(name, {})
     filled = fill({"properties": {name: prop}}, source, schema)
     value = filled.get(name, fallback(prop, source, schema))

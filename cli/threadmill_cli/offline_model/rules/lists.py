@@ -26,13 +26,15 @@ _OPTIONS = re.compile(
     r"\b(?:options?|solutions?|ideas?|suggestions?|how (?:do|can|should|could) i|help me with)\b", re.IGNORECASE
 )  # fmt: skip
 _DETAIL = re.compile(r"\b(?:when|deadline|due|status|how long|have i|did i)\b", re.IGNORECASE)
-_OPEN = {"done", "archived"}
+_CLOSED = {"done", "archived"}
 
 
 def answer_about_todos(text: str, memory: Memory, now: datetime) -> str | None:
     """The answer to a question about the list, or None if the text asks none."""
     minutes = find_minutes(text)
-    question = text.rstrip().endswith("?") or re.match(r"\W*(?:what|which|give|show|list|tell|when|how)\b", text, re.I)
+    question = text.rstrip().endswith("?") or re.match(
+        r"\W*(?:please\s+)?(?:what|which|give|show|list|tell|when|how|prioriti[sz]e|rank)\b", text, re.I
+    )
     if minutes and re.search(r"\b(?:have|got|free|spare|in)\b", text, re.IGNORECASE) and question:
         return _fitting(memory.todos, minutes, now)
     if _FOCUS.search(text) and question:
@@ -45,10 +47,11 @@ def answer_about_todos(text: str, memory: Memory, now: datetime) -> str | None:
 
 
 def _is_open(todo: Todo) -> bool:
-    return todo.get("status") not in _OPEN
+    return todo.get("status") not in _CLOSED
 
 
 def deadline_of(todo: Todo) -> datetime | None:
+    """The deadline in local time, whatever the schema calls it."""
     for key in ("deadline", "due_date", "due"):
         try:
             return datetime.fromisoformat(str(todo.get(key))).replace(tzinfo=None)
@@ -102,7 +105,7 @@ def _ranked(todos: list[Todo]) -> list[Todo]:
     """Open ones first; the nearest deadline, then the shortest task."""
     return sorted(
         todos,
-        key=lambda t: (not _is_open(t), deadline_of(t) or datetime.max, t.get("time_to_complete") or 1_000_000),
+        key=lambda t: (not _is_open(t), str(deadline_of(t) or "undated"), t.get("time_to_complete") or 1_000_000),
     )
 
 

@@ -6,7 +6,10 @@ import re
 
 from threadmill_cli.offline_model.rules.text import capitalise, sentences, stems, unique
 
-_ABOUT = r"\b(?:to-?\s?dos?|tasks?|lists?|items?|reminders?|deadlines?|estimates?|solutions?|instructions?|preferences?)\b"
+_ABOUT = (
+    r"\b(?:to-?\s?dos?|tasks?|lists?|items?|reminders?|deadlines?|estimates?|solutions?|instructions?"
+    r"|preferences?)\b"
+)
 _OCCASION = re.compile(
     r"\b(?:when(?:ever)?|every time|each time|while|if)\b.{0,25}\b(?:creat|add|mak|updat|writ|list|record|not|keep|sav)"
     rf"\w*\b.{{0,30}}{_ABOUT}",

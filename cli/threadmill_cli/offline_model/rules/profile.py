@@ -1,37 +1,40 @@
 """Facts about the person who is talking."""
+# ruff: noqa: E501 - a pattern reads best on one line
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-from threadmill_cli.offline_model.rules.text import capitalise, sentences, split_list, unique
+from threadmill_cli.offline_model.rules.text import capitalise, sentences, split_list, unique, word_set
 
-RELATIONS = (
+RELATIONS = word_set(
     "wife husband partner spouse girlfriend boyfriend fiancee fiance mother mom mum father dad parents brother sister "
     "son daughter baby kid child kids children cousin uncle aunt grandmother grandma grandfather grandpa nephew niece "
     "friend roommate neighbour neighbor boss manager colleague coworker dog cat twins"
-).split()  # fmt: skip
+)  # fmt: skip
 _RELATION = "|".join(sorted(RELATIONS, key=len, reverse=True))
-_NAME = r"[A-Z][\w'’-]*(?:\s+[A-Z][\w'’-]*){0,2}"
-_PLACE = r"[A-Z][\w'’.-]*(?:\s+(?:[A-Z][\w'’.-]*|(?:de|la|of|am|upon)\b))*(?:,\s*[A-Z][\w'’.-]*)*"
+_NAME = r"[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*){0,2}"
+_PLACE = r"[A-Z][\w'.-]*(?:\s+(?:[A-Z][\w'.-]*|(?:de|la|of|am|upon)\b))*(?:,\s*[A-Z][\w'.-]*)*"
 
 _NAMED = re.compile(rf"(?i:\bmy (?:full |first )?name(?:'s| is)|\bcall me|\bi am called|\bi'm called)\s+(?P<v>{_NAME})")
 _I_AM = re.compile(rf"\b(?:I'm|I am|This is)\s+(?P<v>{_NAME})(?=\s*(?:[,.!]|$|\band\b|\bfrom\b))")
 _END = r"(?=\s*(?:[,.;!?]|$|\b(?:and|but|who|which|at|for|in|from|living|based)\b))"
 # People do not always type capitals.
-_NAMED_LOWER = re.compile(r"\bmy name(?:'s| is) (?P<v>[a-z][\w'’-]+)")
-_LIVES_LOWER = re.compile(rf"\bi (?:live|am based) in (?P<v>[a-z][\w'’ -]*?){_END}")
+_NAMED_LOWER = re.compile(r"\bmy name(?:'s| is) (?P<v>[a-z][\w'-]+)")
+_LIVES_LOWER = re.compile(rf"\bi (?:live|am based) in (?P<v>[a-z][\w' -]*?){_END}")
 _LIVES = re.compile(
     rf"(?i:\bi(?:'ve| have)?(?: just| recently| currently| now)? (?:live|moved|reside|relocated)\b|\bi(?:'m| am) "
     rf"(?:(?:currently |now )?(?:based|living|located)\b|from\b)|\bi live\b)\s*(?i:in|to|at|near|from)?\s+(?P<v>{_PLACE})"
 )  # fmt: skip
-_LIVES_ALSO = re.compile(rf"(?i:\band (?:i )?(?:live|am based|am living) in|\bliving in|\bwho lives in|\bi(?:'m| am) in|\bi(?:'m| am)\b.* from)\s+(?P<v>{_PLACE})")
+_LIVES_ALSO = re.compile(
+    rf"(?i:\band (?:i )?(?:live|am based|am living) in|\bliving in|\bwho lives in|\bi(?:'m| am) in|\bi(?:'m| am)\b.* from)\s+(?P<v>{_PLACE})"
+)
 _JOB = [
     re.compile(rf"\bi (?:currently |now )?work as (?:an?|the) (?P<v>[\w\s/-]+?){_END}", re.IGNORECASE),
     re.compile(rf"\bmy (?:job|occupation|profession|title) is (?:being )?(?:an?\s+|the\s+)?(?P<v>[\w\s/-]+?){_END}",
                re.IGNORECASE),
-    re.compile(rf"\bi(?:'m| am) [\w'’-]+(?: [\w'’-]+)?, an? (?P<v>[a-zA-Z][\w\s/-]*?){_END}", re.IGNORECASE),
+    re.compile(rf"\bi(?:'m| am) [\w'-]+(?: [\w'-]+)?, an? (?P<v>[a-zA-Z][\w\s/-]*?){_END}", re.IGNORECASE),
     re.compile(rf"\b(?:i'm|i am|and am) (?:working as )?an? (?P<v>[a-zA-Z][\w\s/-]*?){_END}", re.IGNORECASE),
 ]  # fmt: skip
 _EMPLOYER = re.compile(rf"(?i:\bwork(?:ing|s)? (?:at|for))\s+(?P<v>{_PLACE})")
@@ -45,13 +48,15 @@ _LIKES = re.compile(
     r"|passionate about|(?:an? )?(?:\w+ )?(?:fan|lover) of)\s+(?P<v>[^.;!?]+?)(?=\s+and (?:i|my|we)\b|[.;!?]|$)",
     re.IGNORECASE,
 )
-_LIKES_ALSO = re.compile(r"\bmy (?:hobbies|interests|hobby|passions?)(?: are| is| include)\s+(?P<v>[^.;!?]+)", re.IGNORECASE)
+_LIKES_ALSO = re.compile(
+    r"\bmy (?:hobbies|interests|hobby|passions?)(?: are| is| include)\s+(?P<v>[^.;!?]+)", re.IGNORECASE
+)
 _INTEREST_END = re.compile(
     r"(?:,|\s)\s*(?:but|because|so|when|while|with my|which|my|and\s+(?:my|i|we)|i)\b.*$", re.IGNORECASE
 )  # fmt: skip
 _KIN_NAMED = re.compile(
     rf"\b(?:my|our|an?)\s+(?P<age>(?:\w+|\d+)[\s-](?:year|month|week)s?[\s-]old\s+)?(?P<kin>{_RELATION})"
-    rf"(?:'s name is|,? (?:is )?(?:named|called)| is|,)?\s+(?P<name>(?-i:[A-Z][\w'’-]+))",
+    rf"(?:'s name is|,? (?:is )?(?:named|called)| is|,)?\s+(?P<name>(?-i:[A-Z][\w'-]+))",
     re.IGNORECASE,
 )
 _KIN_OWNED = re.compile(
@@ -106,8 +111,13 @@ def _job(sentence: str) -> str | None:
     for pattern in _JOB:
         match = pattern.search(sentence)
         if match and not _NOT_A_JOB.match(match["v"]) and not re.search(r"\byears?\b", match["v"]):
-            return match["v"].strip() + at
+            return match["v"].strip() + (at or _at_place(sentence[match.end() :]))
     return f"works{at}" if employer and re.search(r"\bI\b", sentence) else None
+
+
+def _at_place(rest: str) -> str:
+    place = re.match(rf"\s+(?:at|for)\s+(?P<v>{_PLACE})", rest)
+    return f" at {place['v'].rstrip('.,')}" if place else ""
 
 
 def _interests(sentence: str) -> list[str]:
@@ -133,7 +143,7 @@ def _describe_kin(match: re.Match[str]) -> str:
 
 
 def _kin_word(text: str) -> str:
-    return text.split()[-1]
+    return text.rsplit(maxsplit=1)[-1]
 
 
 def _without_bare_doubles(connections: list[str]) -> list[str]:

@@ -1,4 +1,5 @@
 """Fill a JSON schema from a text: fields are understood by name, type, format and description."""
+# ruff: noqa: E501 - a pattern reads best on one line
 
 from __future__ import annotations
 
@@ -19,16 +20,63 @@ MISSING = object()
 _TASK_WORDS = {"task", "todo", "title"}
 _PROFILE_WORDS = {"job", "occupation", "interest", "hobbi", "connection", "location", "profession"}
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w])")
-_NUMBER_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
+_NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 _NOUN_PHRASE = re.compile(
-    r"\b(?:in|at|for|of|to|from|near|about|on)\s+(?P<v>[A-Z][\w'’.-]*(?:\s+(?:[A-Z][\w'’.-]*|de|la))*)"
+    r"\b(?:in|at|for|of|to|from|near|about|on)\s+(?P<v>[A-Z][\w'.-]*(?:\s+(?:[A-Z][\w'.-]*|de|la))*)"
 )
 _QUOTED = re.compile(r"[\"“](?P<v>[^\"”]+)[\"”]|(?<!\w)'(?P<w>[^']+)'(?!\w)")
-_POSITIVE = {"yes", "true", "happy", "good", "great", "love", "like", "excellent", "amazing", "wonderful", "nice", "best", "enjoy"}
-_NEGATIVE = {"no", "false", "bad", "terrible", "awful", "hate", "worst", "poor", "sad", "angry", "broken", "horrible", "not"}
+_POSITIVE = {
+    "yes",
+    "true",
+    "happy",
+    "good",
+    "great",
+    "love",
+    "like",
+    "excellent",
+    "amazing",
+    "wonderful",
+    "nice",
+    "best",
+    "enjoy",
+}
+_NEGATIVE = {
+    "no",
+    "false",
+    "bad",
+    "terrible",
+    "awful",
+    "hate",
+    "worst",
+    "poor",
+    "sad",
+    "angry",
+    "broken",
+    "horrible",
+    "not",
+}
 
 
 @dataclass(slots=True)
@@ -71,6 +119,7 @@ def resolve(prop: Schema, root: Schema) -> Schema:
 
 
 def is_nullable(prop: Schema) -> bool:
+    """Whether null is among the types."""
     return any(b.get("type") == "null" for b in prop.get("anyOf", [])) or "null" in (prop.get("type") or [])
 
 
@@ -80,11 +129,13 @@ def name_stems(name: str) -> set[str]:
 
 
 def is_todo_schema(schema: Schema) -> bool:
+    """A schema of things to do: there are many documents of it."""
     names = set(schema.get("properties", {}))
     return bool(names & {"task", "todo", "title"}) and bool(names & {"status", "deadline", "due", "due_date", "done"})
 
 
 def is_profile_schema(schema: Schema) -> bool:
+    """A schema of facts about a person."""
     found = set().union(*(name_stems(name) for name in schema.get("properties", {})), set())
     return bool(found & {stem(word) for word in _PROFILE_WORDS})
 
@@ -110,12 +161,16 @@ def find_value(name: str, prop: Schema, source: Source, root: Schema) -> Any:
         return plain["const"]
     if plain.get("enum"):
         return _enum_value(plain, source)
-    kind = plain.get("type")
-    kind = next((k for k in kind if k != "null"), None) if isinstance(kind, list) else kind
-    if kind == "object" or "properties" in plain:
-        return fill(plain, source, root) or MISSING
-    finder = {"array": _array, "integer": _integer, "number": _number, "boolean": _boolean}.get(str(kind), _string)
-    return finder(name, plain, source, root)
+    return _FINDERS.get(_kind(plain), _string)(name, plain, source, root)
+
+
+def _kind(prop: Schema) -> str:
+    kind = prop.get("type") or ("object" if "properties" in prop else "string")
+    return next((k for k in kind if k != "null"), "string") if isinstance(kind, list) else str(kind)
+
+
+def _object(name: str, prop: Schema, source: Source, root: Schema) -> Any:
+    return fill(prop, source, root) or MISSING
 
 
 def fallback(prop: Schema, source: Source, root: Schema) -> Any:
@@ -127,14 +182,18 @@ def fallback(prop: Schema, source: Source, root: Schema) -> Any:
     plain = resolve(prop, root)
     if plain.get("enum"):
         return plain["enum"][0]
-    if plain.get("type") == "array":
-        return [fallback(plain.get("items", {}), source, root)] * int(plain.get("minItems", 0))
-    if plain.get("type") == "object":
-        return fill(plain, source, root)
     if plain.get("format") in {"date", "date-time"}:
         return _as_date(source.today, plain)
+    if _kind(plain) in {"array", "object"}:
+        return _fallback_container(plain, source, root)
     simple: dict[str, Any] = {"integer": plain.get("minimum", 0), "number": plain.get("minimum", 0), "boolean": False}
-    return simple.get(str(plain.get("type")), source.text.strip())
+    return simple.get(_kind(plain), source.text.strip())
+
+
+def _fallback_container(prop: Schema, source: Source, root: Schema) -> Any:
+    if _kind(prop) == "object":
+        return fill(prop, source, root)
+    return [fallback(prop.get("items", {}), source, root) for _ in range(int(prop.get("minItems", 0)))]
 
 
 def _enum_value(prop: Schema, source: Source) -> Any:
@@ -195,7 +254,9 @@ def _number(name: str, prop: Schema, source: Source, root: Schema) -> Any:
     """The number said right next to the field's name; otherwise each number is used once, in order."""
     if source.task:
         return MISSING
-    near = re.search(rf"\b{re.escape(name.replace('_', ' '))}\b\D{{0,12}}?(-?\d+(?:\.\d+)?)", source.text, re.IGNORECASE)
+    near = re.search(
+        rf"\b{re.escape(name.replace('_', ' '))}\b\D{{0,12}}?(-?\d+(?:\.\d+)?)", source.text, re.IGNORECASE
+    )
     if near:
         value = float(near[1])
         if value in source.numbers:
@@ -213,6 +274,9 @@ def _boolean(name: str, prop: Schema, source: Source, root: Schema) -> Any:
         if about & stems(sentence):
             return not re.search(r"\b(?:not|no|never|without|isn't|don't|doesn't|can't)\b", sentence, re.IGNORECASE)
     return MISSING
+
+
+_FINDERS = {"object": _object, "array": _array, "integer": _integer, "number": _number, "boolean": _boolean}
 
 
 def _as_date(moment: datetime, prop: Schema) -> str:
@@ -249,9 +313,9 @@ def places(text: str) -> list[str]:
     """Proper names that follow a preposition: `the weather in Paris and Rome` -> [Paris, Rome]."""
     found: list[str] = []
     for match in _NOUN_PHRASE.finditer(text):
-        found.append(match["v"].rstrip(".'’"))
+        found.append(match["v"].rstrip(".'"))
         rest = text[match.end() :]
-        while more := re.match(r"\s*(?:,|and|or|,\s*and)\s+(?P<v>[A-Z][\w'’-]*(?:\s+[A-Z][\w'’-]*)*)", rest):
+        while more := re.match(r"\s*(?:,|and|or|,\s*and)\s+(?P<v>[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*)*)", rest):
             found.append(more["v"])
             rest = rest[more.end() :]
     return found
@@ -261,7 +325,10 @@ def _place(source: Source) -> str | None:
     if source.facts.location:
         return source.facts.location
     found = places(source.text)
-    lower = re.search(r"\b(?:weather|temperature|forecast|time|population)\s+(?:\w+\s+)?(?:in|at|for|of)\s+(?P<v>[\w' -]+?)\s*(?:today|tomorrow|now|[?.!,]|$)", source.text)
+    lower = re.search(
+        r"\b(?:weather|temperature|forecast|time|population)\s+(?:\w+\s+)?(?:in|at|for|of)\s+(?P<v>[\w' -]+?)\s*(?:today|tomorrow|now|[?.!,]|$)",
+        source.text,
+    )
     return found[0] if found else lower["v"] if lower else None
 
 

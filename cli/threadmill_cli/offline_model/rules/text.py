@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-STOP_WORDS = frozenset(
+
+def word_set(listed: str) -> frozenset[str]:
+    """A set of words, written as one text."""
+    return frozenset(listed.split())
+
+
+STOP_WORDS = word_set(
     """a an the this that these those it its i me my mine we us our you your yours he she him her his they them their
     is are was were be been being am do does did done have has had having will would can could shall should may might
     must to of in on at by for from with about into as and or but so if then than too also just really please not no
     there here what which who whom when where why how get got need needs want wants let's i'm i've i'd i'll we're
-    it's that's don't up out off some any all more most very now already still finally today""".split()
+    it's that's don't up out off some any all more most very now already still finally today"""
 )
 
 IRREGULAR = {
@@ -22,12 +28,17 @@ IRREGULAR = {
 }  # fmt: skip
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(*-])|\n+|(?<=[!?;])\s+|;\s*")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*", re.UNICODE)
+
+
+def straight_quotes(text: str) -> str:
+    """A typographic apostrophe is read as a plain one."""
+    return text.replace("\u2019", "'")
 
 
 def words(text: str) -> list[str]:
     """Lower-case words; an apostrophe stays inside its word."""
-    return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+    return [word.lower() for word in _WORD.findall(straight_quotes(text))]
 
 
 def stem(word: str) -> str:
@@ -51,7 +62,7 @@ def stems(text: str) -> frozenset[str]:
 
 def sentences(text: str) -> list[str]:
     """Sentences and lines, without bullets."""
-    parts = (re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", part) for part in _SENTENCE_END.split(text))
+    parts = (re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", part) for part in _SENTENCE_END.split(straight_quotes(text)))
     return [part.strip() for part in parts if part.strip(" .\t")]
 
 

@@ -1,4 +1,5 @@
 """To-dos in plain English: new tasks, and news about tasks that are on record."""
+# ruff: noqa: E501 - a pattern reads best on one line
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 
 from threadmill_cli.offline_model.rules.dates import find_deadline, find_minutes, without_dates
 from threadmill_cli.offline_model.rules.preferences import as_preference
-from threadmill_cli.offline_model.rules.text import IRREGULAR, capitalise, sentences, stem, stems, words
+from threadmill_cli.offline_model.rules.text import IRREGULAR, capitalise, sentences, stem, stems, word_set, words
 from threadmill_cli.offline_model.rules.verbs import is_action
 
 Todo = dict[str, Any]
@@ -23,7 +24,7 @@ _NEED = (
     r"|gotta|need\s+to"
 )
 _ASKED = (
-    r"(?:my\s+|the\s+|our\s+)?[\w'’]+(?:\s+[\w'’]+)?\s+(?:has\s+|also\s+|just\s+)*(?:asked|told|reminded|wants|needs|expects|begged|asks)\s+"
+    r"(?:my\s+|the\s+|our\s+)?[\w']+(?:\s+[\w']+)?\s+(?:has\s+|also\s+|just\s+)*(?:asked|told|reminded|wants|needs|expects|begged|asks)\s+"
     r"(?:me|us)\s+to"
 )
 _REMIND = (
@@ -45,7 +46,7 @@ _NEEDS_DOING = re.compile(
 )
 _DUE = re.compile(r"^(?P<what>(?:the|my|our)\s+[\w\s'-]+?)\s+(?:is|are)\s+due\b", re.IGNORECASE)
 _OPENING = re.compile(
-    r"^(?:hi|hello|hey|ok(?:ay)?|oh|so|well|also|and|then|but|plus|first|next|finally|please|yes|thanks?(?: you)?|additionally)\b[,!\s]+",
+    r"^(?:hi|hello|hey|ok(?:ay)?|oh|so|well|also|and|then|but|plus|first|next|finally|please|yes|thanks?(?: you)?|additionally|(?:can|could|would|will) you)\b[,!\s]+",
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(
@@ -53,12 +54,14 @@ _SEPARATOR = re.compile(
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"(?:the|an?|my|our|work|school)\b", re.IGNORECASE)
-_NEW_CLAUSE = re.compile(rf"^(?:{_ASKED}|{_REMIND}|{_NEED}|i\b|i'\w+|we\b|my\s+\w+\s+(?:is|has|asked|wants)\b)", re.IGNORECASE)
-# Verbs by which one addresses the assistant, and not a to-do list.
-_TO_ASSISTANT = frozenset(
-    "tell show give list summarize summarise explain describe say repeat help let calculate compute count what mark set".split()
+_NEW_CLAUSE = re.compile(
+    rf"^(?:{_ASKED}|{_REMIND}|{_NEED}|i\b|i'\w+|we\b|my\s+\w+\s+(?:is|has|asked|wants)\b)", re.IGNORECASE
 )
-_MAYBE_ASSISTANT = frozenset("write translate find check update change move read make create add do look".split())
+# Verbs by which one addresses the assistant, and not a to-do list.
+_TO_ASSISTANT = word_set(
+    "tell show give list summarize summarise explain describe say repeat help let calculate compute count what mark set"
+)
+_MAYBE_ASSISTANT = word_set("write translate find check update change move read make create add do look")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ def _implied_task(bare: str, in_task: bool, today: date) -> str | None:
     found = words(bare)
     if not found or not _is_base_verb(found[0]) or found[0] in _TO_ASSISTANT:
         return None
-    if in_task or len(found) > 1 and found[0] not in _MAYBE_ASSISTANT or find_deadline(bare, today):
+    if in_task or (len(found) > 1 and found[0] not in _MAYBE_ASSISTANT) or find_deadline(bare, today):
         return bare
     return None
 
@@ -160,7 +163,11 @@ def _base_form(word: str) -> str | None:
     if not is_action(base):
         return None
     plain = re.sub(r"(?:ing|ed)$", "", word.lower())
-    return plain + "e" if stem(plain + "e") == base and re.search(r"(?:[aeiou][rzs]|[aiou]c|ng|v|l[tv])$", plain) else plain
+    return (
+        plain + "e"
+        if stem(plain + "e") == base and re.search(r"(?:[aeiou][rzs]|[aiou]c|ng|v|l[tv])$", plain)
+        else plain
+    )
 
 
 def _strip_opening(clause: str) -> str:
@@ -187,7 +194,9 @@ def clean_task(raw: str, today: date) -> str:
     text = without_dates(raw, today)
     text = re.sub(r"\s*\(?\b(?:which\s+|it\s+)?(?:should\s+|will\s+|would\s+)?(?:takes?|taking)?\s*(?:about|around|roughly|~)?\s*"
                   r"(?:\d+|an?|half an|two|three)\s*-?(?:min(?:ute)?s?|hours?|hrs?)\b\)?", "", text, flags=re.I)  # fmt: skip
-    text = re.sub(r"\b(?:as soon as possible|asap|please|(?:to|on) (?:my|the) (?:to-?do )?list)\b", "", text, flags=re.I)
+    text = re.sub(
+        r"\b(?:as soon as possible|asap|please|(?:to|on) (?:my|the) (?:to-?do )?list)\b", "", text, flags=re.I
+    )
     text = re.sub(r"^(?:to|also|me|go and|try and)\s+", "", text.strip(" \"'“”"), flags=re.I)
     text = re.sub(r"\s+(?:and|or|but|,)\s*$", "", re.sub(r"\s{2,}", " ", text).strip(" .,!?;:\"'“”"))
     return capitalise(text)
@@ -213,6 +222,10 @@ _STATUS_RULES: list[tuple[str, re.Pattern[str]]] = [
         ("done", r"^(?:i|we)(?:'ve|\s+have)?\s+(?:(?:just|already|now|finally|successfully|also)\s+)*(?:got\s+(?P<got>.+?)\s+done|did\s+(?P<what>.+))"),
     )
 ]  # fmt: skip
+_PLAN = re.compile(
+    r"\b(?:need|have|want|got|going|supposed|must|should|like|remind me)\s+to\b(?!.*\bto be\b)", re.IGNORECASE
+)
+_NO_PLAN = re.compile(r"\b(?:don't|do not|no longer)\s+(?:need|have|want)\b", re.IGNORECASE)
 _PAST = re.compile(
     r"^(?:i|we)(?:'ve|\s+have)?\s+(?:(?:just|already|now|finally|also)\s+)*(?P<verb>[a-z]+)\s+(?P<what>.+)$", re.IGNORECASE
 )  # fmt: skip
@@ -220,9 +233,8 @@ _PAST = re.compile(
 
 def _status_news(clause: str) -> tuple[str, str] | None:
     """(status, what it is about) if the clause tells how far something has come."""
-    if re.search(r"\b(?:need|have|want|got|going|supposed|must|should|like|remind me)\s+to\b(?!.*\bto be\b)", clause, re.I):
-        if not re.search(r"\b(?:don't|do not|no longer)\s+(?:need|have|want)\b", clause, re.I):
-            return None
+    if _PLAN.search(clause) and not _NO_PLAN.search(clause):
+        return None
     for status, pattern in _STATUS_RULES:
         match = pattern.search(clause)
         if match:
@@ -277,11 +289,14 @@ def title_of(todo: Todo) -> str:
     return " ".join(str(value) for value in todo.values() if isinstance(value, str))
 
 
+_ASKS = re.compile(r"(?:did|have|has|is|are|was|were|do|does|what|which|when|how|who|why|should)\b.*\?$", re.IGNORECASE)
+
+
 def find_changes(text: str, todos: list[Todo], today: date) -> list[Change]:
     """News about to-dos on record: how far they have come, new deadlines, new estimates."""
     changes: dict[int, Change] = {}
     for sentence in sentences(text):
-        if as_preference(sentence):
+        if as_preference(sentence) or _ASKS.match(sentence):
             continue
         for clause in [_strip_opening(part) for part in clauses(sentence)]:
             for change in _changes_of(clause, sentence, todos, today):
@@ -332,6 +347,4 @@ def _target(clause: str, sentence: str, todos: list[Todo], today: date) -> int |
 def _merged(old: Change | None, new: Change) -> Change:
     if old is None:
         return new
-    return Change(
-        new.index, new.status or old.status, new.deadline or old.deadline, new.minutes or old.minutes
-    )
+    return Change(new.index, new.status or old.status, new.deadline or old.deadline, new.minutes or old.minutes)

@@ -6,18 +6,22 @@ import re
 from datetime import datetime
 
 from threadmill_cli.offline_model.conversation import Call, Conversation, Tool
-from threadmill_cli.offline_model.rules.schemas import Source, fill, name_stems, places
-from threadmill_cli.offline_model.rules.text import stem, stems
+from threadmill_cli.offline_model.rules.schemas import Source, fill, find_numbers, name_stems, places
+from threadmill_cli.offline_model.rules.text import stem, stems, word_set
 
 _SYNONYMS = {
-    "add": "plus sum total addition +", "multiply": "times product multiplied *", "subtract": "minus difference less",
-    "divide": "divided quotient over", "search": "look find google lookup", "weather": "forecast temperature rain sunny",
+    "add": "plus sum total addition +",
+    "multiply": "times product multiplied *", "subtract": "minus difference less",
+    "divide": "divided quotient over", "search": "look find google lookup",
+    "weather": "forecast temperature rain sunny",
     "calculator": "calculate compute plus minus times divided", "calculate": "compute plus minus times divided",
     "send": "email mail message", "time": "clock", "book": "reserve schedule", "create": "make new add",
     "delete": "remove", "list": "show", "convert": "exchange",
 }  # fmt: skip
-_SYMBOLS = {"+": "plus", "*": "times", "×": "times", "/": "divided", "-": "minus"}
-_GENERIC = {stem(word) for word in "get fetch do run call tool function use the current user data info my name".split()}
+_SYMBOLS = {"+": "plus", "*": "times", "\u00d7": "times", "/": "divided", "-": "minus"}
+_GENERIC = {
+    stem(word) for word in word_set("get fetch do run call tool function use the current user data info my name")
+}
 
 
 def choose_calls(conversation: Conversation, now: datetime) -> list[Call]:
@@ -42,14 +46,14 @@ def _relevance(tool: Tool, text: str) -> int:
 
 
 def _spell_symbols(text: str) -> str:
-    return re.sub(r"(?<=[\d\s)])[+*×/-](?=\s*[\d(])", lambda m: f" {_SYMBOLS[m[0]]} ", text)
+    return re.sub(r"(?<=[\d\s)])[+*\u00d7/-](?=\s*[\d(])", lambda m: f" {_SYMBOLS[m[0]]} ", text)
 
 
 def _has_evidence(tool: Tool, text: str) -> bool:
     """Every required number has to be said."""
     kinds = [tool.properties.get(name, {}).get("type") for name in tool.required]
     needed = sum(kind in {"integer", "number"} for kind in kinds)
-    return len(Source(text, datetime.min).numbers) >= needed
+    return len(find_numbers(text)) >= needed
 
 
 def calls_of(tool: Tool, text: str, now: datetime) -> list[Call]:
@@ -78,4 +82,3 @@ def describe_result(name: str, arguments: dict[str, object], result: str) -> str
     given = ", ".join(f"{key}: {value}" for key, value in arguments.items())
     source = f"{name} ({given})" if given else name
     return f"According to {source}: {result.strip()}"
-

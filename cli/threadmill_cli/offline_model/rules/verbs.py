@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from threadmill_cli.offline_model.rules.dates import find_minutes
 from threadmill_cli.offline_model.rules.text import stem, words
 
@@ -44,10 +46,11 @@ def estimate_minutes(task: str, said: str) -> int:
 
 def object_of(task: str) -> str:
     """`Book swim lessons for the baby` -> `swim lessons for the baby`."""
-    parts = task.split()
+    first, *_ = re.split(r"(?<=\w\w) to (?=[a-z])", task)  # `call the garage to book a service`: the garage
+    parts = first.split() if len(first.split()) > 1 else task.split()
     if parts and is_action(parts[0]):
         parts = parts[1:]
-        if parts and parts[0].lower() in {"up", "back", "out", "off", "in", "for", "on"}:
+        if parts and parts[0].lower() in {"up", "back", "out", "off", "in", "for", "on", "to"}:
             parts = parts[1:]
     return " ".join(parts) or task
 
