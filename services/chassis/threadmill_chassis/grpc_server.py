@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import structlog
@@ -14,6 +15,9 @@ from threadmill_chassis.grpc_errors import ErrorInterceptor
 from threadmill_chassis.settings import ProcessSettings
 
 log = structlog.get_logger(__name__)
+
+# What a handler gets beside its request; only `grpc.aio` servers exist here.
+Context = Any
 
 # Pings find dead peers within half a minute; the server must permit what its clients do.
 KEEPALIVE = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000)]

@@ -171,6 +171,7 @@ class AttachResponse(_message.Message):
         STATELESS_FIELD_NUMBER: _builtins.int
         TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
         REQUEST_ID_FIELD_NUMBER: _builtins.int
+        RESUMING_FIELD_NUMBER: _builtins.int
         thread_id: _builtins.str
         """Its thread."""
         graph_id: _builtins.str
@@ -178,7 +179,7 @@ class AttachResponse(_message.Message):
         assistant_id: _builtins.str
         """Assistant that the run names."""
         attempt: _builtins.int
-        """From 1; above 1 the run resumes from its own last checkpoint."""
+        """From 1; shown to clients in the `metadata` event."""
         kwargs_json: _builtins.bytes
         """Run.kwargs_json."""
         stateless: _builtins.bool
@@ -187,6 +188,8 @@ class AttachResponse(_message.Message):
         """Seconds of `run_timeout_seconds` that earlier attempts have left."""
         request_id: _builtins.str
         """Id of the request that created the run, for logs."""
+        resuming: _builtins.bool
+        """The run was claimed before: resume from its own last checkpoint, if it has one."""
         @_builtins.property
         def fence(self) -> _common_pb2.Fence:
             """The attempt's right to write."""
@@ -203,10 +206,11 @@ class AttachResponse(_message.Message):
             stateless: _builtins.bool = ...,
             timeout_seconds: _builtins.float = ...,
             request_id: _builtins.str = ...,
+            resuming: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "fence", b"fence", "graph_id", b"graph_id", "kwargs_json", b"kwargs_json", "request_id", b"request_id", "stateless", b"stateless", "thread_id", b"thread_id", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "fence", b"fence", "graph_id", b"graph_id", "kwargs_json", b"kwargs_json", "request_id", b"request_id", "resuming", b"resuming", "stateless", b"stateless", "thread_id", b"thread_id", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

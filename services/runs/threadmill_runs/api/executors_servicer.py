@@ -1,0 +1,177 @@
+"""gRPC edge towards executors: their control streams and their reports."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import structlog
+from redis.exceptions import RedisError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from threadmill_chassis.errors import InvalidArgument, Unavailable
+from threadmill_chassis.grpc_server import Context
+from threadmill_protos.common.v1 import common_pb2
+from threadmill_protos.runs.v1 import executors_pb2, executors_pb2_grpc, runs_pb2
+
+from threadmill_runs.api.settings import RunsSettings
+from threadmill_runs.assistants.domain import Graph
+from threadmill_runs.assistants.repo import AssistantRepo
+from threadmill_runs.errors import LeaseLost
+from threadmill_runs.events.log import Appended, EventLog, event
+from threadmill_runs.queue.dispatcher import Attachment, Dispatcher, cancel_message
+from threadmill_runs.queue.ending import RunEnder
+from threadmill_runs.queue.repo import QueueRepo
+
+log = structlog.get_logger(__name__)
+
+
+class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
+    """Serves threadmill.runs.v1.Executors."""
+
+    def __init__(
+        self,
+        settings: RunsSettings,
+        assistants: AssistantRepo,
+        repo: QueueRepo,
+        events: EventLog,
+        dispatcher: Dispatcher,
+        ender: RunEnder,
+    ) -> None:
+        self._settings = settings
+        self._assistants = assistants
+        self._repo = repo
+        self._events = events
+        self._dispatcher = dispatcher
+        self._ender = ender
+
+    async def Attach(
+        self, request_iterator: AsyncIterator[executors_pb2.AttachRequest], context: Context
+    ) -> AsyncIterator[executors_pb2.AttachResponse]:
+        hello = (await anext(request_iterator)).hello
+        if not hello.executor_id or hello.slot_count <= 0:
+            raise InvalidArgument("the first message of Attach must be `hello`, with an id and slots")
+        graphs = [
+            Graph(each.graph_id, each.name, each.description if each.HasField("description") else None, each.error)
+            for each in hello.graphs
+        ]
+        await self._assistants.announce(graphs)
+        attachment = Attachment(
+            executor_id=hello.executor_id,
+            slots=hello.slot_count,
+            graph_ids=[graph.graph_id for graph in graphs],
+            held={fence.run_id: fence.token for fence in hello.held},
+        )
+        attachment.send(self._welcome())
+        await self._heartbeat(attachment, list(hello.held))
+        reader = asyncio.create_task(self._read(attachment, request_iterator), name=f"attach {hello.executor_id}")
+        self._dispatcher.attach(attachment)
+        log.info("executor_attached", executor_id=hello.executor_id, slots=hello.slot_count)
+        try:
+            while (response := await attachment.outbox.get()) is not None:
+                yield response
+        finally:
+            reader.cancel()
+            await self._detach(attachment)
+
+    def _welcome(self) -> executors_pb2.AttachResponse:
+        return executors_pb2.AttachResponse(
+            welcome=executors_pb2.AttachResponse.Welcome(
+                lease_seconds=self._settings.lease_seconds,
+                heartbeat_seconds=self._settings.heartbeat_seconds,
+                run_timeout_seconds=self._settings.run_timeout_seconds,
+            )
+        )
+
+    async def _detach(self, attachment: Attachment) -> None:
+        if not self._dispatcher.detach(attachment):
+            return
+        log.warning("executor_detached", executor_id=attachment.executor_id, held=len(attachment.held))
+        try:
+            await self._repo.shorten_leases(attachment.executor_id, self._settings.detach_grace_seconds)
+        except Unavailable:
+            log.warning("leases_not_shortened", executor_id=attachment.executor_id)
+
+    async def _read(self, attachment: Attachment, requests: AsyncIterator[executors_pb2.AttachRequest]) -> None:
+        """Takes what the executor says until it hangs up; then ends the outbox."""
+        try:
+            async for request in requests:
+                kind = request.WhichOneof("message")
+                if kind == "released":
+                    attachment.held.pop(request.released.run_id, None)
+                    self._dispatcher.wake()
+                elif kind == "heartbeat":
+                    attachment.draining = request.heartbeat.draining
+                    await self._try_heartbeat(attachment, list(request.heartbeat.held))
+        finally:
+            attachment.outbox.put_nowait(None)
+
+    async def _try_heartbeat(self, attachment: Attachment, held: list[common_pb2.Fence]) -> None:
+        try:
+            await self._heartbeat(attachment, held)
+        except Unavailable:  # the executor goes on; the lease outlives several heartbeats
+            log.warning("heartbeat_not_recorded", executor_id=attachment.executor_id)
+
+    async def _heartbeat(self, attachment: Attachment, held: list[common_pb2.Fence]) -> None:
+        """Renews leases; tells the executor which it has lost and which it is to stop (again, if it missed that)."""
+        if not held:
+            return
+        pairs = [(fence.run_id, fence.token) for fence in held]
+        renewed = await self._repo.renew(attachment.executor_id, pairs, self._settings.lease_seconds)
+        kept = {renewal.run_id for renewal in renewed}
+        for fence in held:
+            if fence.run_id not in kept:
+                attachment.held.pop(fence.run_id, None)
+                attachment.send(executors_pb2.AttachResponse(lease_lost=fence))
+        for renewal in renewed:
+            if renewal.cancel_action is not None:
+                fence = common_pb2.Fence(run_id=renewal.run_id, token=renewal.token)
+                attachment.send(cancel_message(fence, renewal.cancel_action))
+
+    async def Report(
+        self, request_iterator: AsyncIterator[executors_pb2.ReportRequest], context: Context
+    ) -> AsyncIterator[executors_pb2.ReportResponse]:
+        header = (await anext(request_iterator)).header
+        if not header.fence.run_id:
+            raise InvalidArgument("the first message of Report must be `header`")
+        acked = 0
+        async for request in request_iterator:
+            if request.WhichOneof("message") == "batch":
+                acked = await self._append(header, request.batch)
+                yield executors_pb2.ReportResponse(acked_seq=acked)
+            elif request.WhichOneof("message") == "outcome":
+                await self._finish(header, request.outcome)
+                yield executors_pb2.ReportResponse(acked_seq=acked, outcome_acked=True)
+                return
+
+    async def _append(
+        self, header: executors_pb2.ReportRequest.Header, batch: executors_pb2.ReportRequest.Batch
+    ) -> int:
+        events = [event(header.fence.run_id, each.name, each.data_json) for each in batch.events]
+        appended = await self._retrying_append(header, events, batch.events[0].seq)
+        if appended is Appended.FENCED:
+            raise LeaseLost(f"run {header.fence.run_id} is no longer this attempt's")
+        return batch.events[-1].seq
+
+    async def _retrying_append(
+        self, header: executors_pb2.ReportRequest.Header, events: list[runs_pb2.Event], first_seq: int
+    ) -> Appended:
+        """Rides out a short outage of Redis; after that the executor keeps its events and tries another time."""
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type((RedisError, OSError)),
+                wait=wait_exponential(0.05, max=1),
+                stop=stop_after_delay(self._settings.lease_seconds),
+                reraise=True,
+            ):
+                with attempt:
+                    appended = await self._events.append(header.thread_id, header.fence.token, events, first_seq)
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer at the moment") from error
+        return appended
+
+    async def _finish(self, header: executors_pb2.ReportRequest.Header, outcome: executors_pb2.Outcome) -> None:
+        fence = header.fence
+        if outcome.result == executors_pb2.Outcome.RESULT_RELEASED:
+            if not await self._repo.release(fence.run_id, fence.token):
+                raise LeaseLost(f"run {fence.run_id} is no longer this attempt's")
+            self._dispatcher.wake()
+            return
+        await self._ender.end(fence.run_id, fence.token, outcome)

@@ -1,0 +1,71 @@
+"""What a waiting client gets at the end of a run."""
+
+from __future__ import annotations  # the async stubs exist for type checkers only
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import orjson
+from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.runs.v1 import runs_pb2
+from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
+
+from threadmill_runs.events.log import END_EVENT
+from threadmill_runs.queue.ending import end_status
+from threadmill_runs.queue.run import Run
+
+GONE = b'{"__error__":{"error":"HTTPException","message":"404: Run not found"}}'
+
+
+class WaitedOutcome:
+    """Collects the few events of a run that decide its body: the last values, an error, several interrupts."""
+
+    def __init__(self, threads: threads_pb2_grpc.ThreadsAsyncStub, run: Run) -> None:
+        self._threads = threads
+        self._run = run
+        self._values: bytes | None = None
+        self._error: bytes | None = None
+        self._interrupts: list[dict[str, object]] = []
+        self._saw_end = False
+
+    def take(self, events: Sequence[runs_pb2.Event]) -> None:
+        """Notes what the events say."""
+        for event in events:
+            if event.name == "values":
+                self._values = event.data_json
+            elif event.name == "error":
+                self._error = event.data_json
+            elif event.name == END_EVENT:
+                self._saw_end = True
+                _, self._interrupts = end_status(event.data_json)
+
+    async def body(self, ended: Run | None) -> bytes:
+        """The body; `ended` is the run as it is now, None if it was deleted."""
+        if self._error is not None:
+            return b'{"__error__":' + self._error + b"}"
+        if self._interrupts:
+            return orjson.dumps({"__interrupt__": self._interrupts})
+        if self._values is not None:
+            return self._values
+        if self._run.stateless and not self._run.keep_thread:
+            return b"{}"
+        if ended is None and not self._saw_end:
+            return GONE
+        return await self._thread_outcome()
+
+    async def _thread_outcome(self) -> bytes:
+        """The thread's current outcome, for runs that have ended before or stream no values."""
+        try:
+            thread = await self._threads.GetThread(threads_pb2.GetThreadRequest(thread_id=self._run.thread_id))
+        except grpc.aio.AioRpcError as error:
+            if reason_of(error) == "THREAD_NOT_FOUND":
+                return b"{}"
+            raise
+        if thread.error_json not in (b"", b"null") and thread.state == threads_pb2.THREAD_STATE_ERROR:
+            return b'{"__error__":' + thread.error_json + b"}"
+        pending: dict[str, list[Any]] = orjson.loads(thread.interrupts_json or b"{}")
+        interrupts = [interrupt for of_task in pending.values() for interrupt in of_task]
+        if interrupts:
+            return orjson.dumps({"__interrupt__": interrupts})
+        return thread.values_json or b"{}"

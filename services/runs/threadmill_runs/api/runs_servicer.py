@@ -1,0 +1,211 @@
+"""gRPC edge of runs."""
+
+from __future__ import annotations  # the async stubs exist for type checkers only
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from google.protobuf.empty_pb2 import Empty
+from threadmill_chassis.errors import InvalidArgument
+from threadmill_chassis.grpc_server import Context
+from threadmill_protos.runs.v1 import runs_pb2, runs_pb2_grpc
+from threadmill_protos.threads.v1 import threads_pb2_grpc
+
+from threadmill_runs.api.encode import ACTION_OF_PROTO, RUN_STATES, STATE_OF_PROTO, run_proto
+from threadmill_runs.api.outcome import WaitedOutcome
+from threadmill_runs.assistants.repo import AssistantRepo
+from threadmill_runs.errors import RunNotFound
+from threadmill_runs.events.follow import follow, mode_filter
+from threadmill_runs.events.hub import Hub, Subscription
+from threadmill_runs.events.log import END_EVENT, START, EventId
+from threadmill_runs.events.thread_stream import ThreadStreams
+from threadmill_runs.queue.accepting import Acceptor
+from threadmill_runs.queue.cancelling import Canceller
+from threadmill_runs.queue.dispatcher import Dispatcher
+from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.run import CancelAction, Run, RunState
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_LIMIT = 10
+DISCONNECTED = "client disconnected from the run stream (on_disconnect=cancel)"
+
+
+class RunsServicer(runs_pb2_grpc.RunsServicer):
+    """Serves threadmill.runs.v1.Runs."""
+
+    def __init__(
+        self,
+        acceptor: Acceptor,
+        repo: QueueRepo,
+        canceller: Canceller,
+        assistants: AssistantRepo,
+        hub: Hub,
+        thread_streams: ThreadStreams,
+        dispatcher: Dispatcher,
+        threads: threads_pb2_grpc.ThreadsAsyncStub,
+    ) -> None:
+        self._acceptor = acceptor
+        self._repo = repo
+        self._canceller = canceller
+        self._assistants = assistants
+        self._hub = hub
+        self._thread_streams = thread_streams
+        self._dispatcher = dispatcher
+        self._threads = threads
+
+    async def CreateRun(self, request: runs_pb2.CreateRunRequest, context: Context) -> runs_pb2.Run:
+        return run_proto(await self._acceptor.accept(request))
+
+    async def GetRun(self, request: runs_pb2.GetRunRequest, context: Context) -> runs_pb2.Run:
+        return run_proto(await self._find(request.run))
+
+    async def _find(self, ref: runs_pb2.RunRef) -> Run:
+        run = await self._repo.get(ref.run_id, ref.thread_id or None)
+        if run is None:
+            raise RunNotFound("Run not found")
+        return run
+
+    async def ListRuns(self, request: runs_pb2.ListRunsRequest, context: Context) -> runs_pb2.ListRunsResponse:
+        state = STATE_OF_PROTO.get(request.state)
+        limit = request.limit or DEFAULT_LIMIT
+        if request.thread_id:
+            runs = await self._repo.list_of_thread(request.thread_id, state, limit, request.offset)
+        else:
+            assistant = (
+                (await self._assistants.resolve(request.assistant_id)).assistant_id if request.assistant_id else None
+            )
+            runs = await self._repo.search(state, assistant, request.metadata_json, limit, request.offset)
+        return runs_pb2.ListRunsResponse(runs=[run_proto(run) for run in runs])
+
+    async def CancelRuns(self, request: runs_pb2.CancelRunsRequest, context: Context) -> runs_pb2.CancelRunsResponse:
+        action = ACTION_OF_PROTO[request.action]
+        if request.run_ids:
+            runs = await self._canceller.cancel_named(request.thread_id, request.run_ids, action, request.reason)
+        elif request.states:
+            states = [STATE_OF_PROTO[state] for state in request.states]
+            runs = await self._canceller.cancel_all(states, action, request.reason)
+        else:
+            raise InvalidArgument("name runs or states to cancel")
+        return runs_pb2.CancelRunsResponse(run_ids=[run.run_id for run in runs])
+
+    async def DeleteRun(self, request: runs_pb2.DeleteRunRequest, context: Context) -> Empty:
+        await self._canceller.delete(request.run.run_id, request.run.thread_id)
+        return Empty()
+
+    async def DeleteThreadRuns(self, request: runs_pb2.DeleteThreadRunsRequest, context: Context) -> Empty:
+        await self._canceller.delete_of_thread(request.thread_id)
+        return Empty()
+
+    async def StreamRun(
+        self, request: runs_pb2.StreamRunRequest, context: Context
+    ) -> AsyncIterator[runs_pb2.StreamRunResponse]:
+        creating = request.WhichOneof("target") == "create"
+        existing = None if creating else await self._find(request.run)
+        async with self._watching(request.create if creating else None, existing) as (run, subscription):
+            if existing is not None:
+                await subscription.start(_replay_from(existing, request.last_event_id))
+            yield runs_pb2.StreamRunResponse(run=run_proto(run))
+            ended = (
+                existing is not None
+                and not existing.state.active
+                and subscription.position != START
+                and not request.last_event_id
+            )
+            if ended:
+                return
+            async with self._cancelling_when_left(run, request.cancel_on_disconnect):
+                wanted = mode_filter(request.stream_modes)
+                async for events in self._follow(run, subscription):
+                    batch = [each for each in events if each.name != END_EVENT and wanted(each)]
+                    if batch:
+                        yield runs_pb2.StreamRunResponse(batch=runs_pb2.EventBatch(events=batch))
+
+    async def WaitRun(
+        self, request: runs_pb2.WaitRunRequest, context: Context
+    ) -> AsyncIterator[runs_pb2.WaitRunResponse]:
+        creating = request.WhichOneof("target") == "create"
+        existing = None if creating else await self._find(request.run)
+        async with self._watching(request.create if creating else None, existing) as (run, subscription):
+            if existing is not None:
+                await subscription.start(None)
+                existing = await self._repo.get(run.run_id)  # it may have ended before we were subscribed
+            yield runs_pb2.WaitRunResponse(run=run_proto(run))
+            outcome = WaitedOutcome(self._threads, run)
+            if creating or (existing is not None and existing.state.active):
+                async with self._cancelling_when_left(run, request.cancel_on_disconnect):
+                    async for events in self._follow(run, subscription):
+                        outcome.take(events)
+            ended = await self._repo.get(run.run_id)
+            yield runs_pb2.WaitRunResponse(
+                outcome=runs_pb2.WaitRunResponse.Outcome(
+                    state=RUN_STATES[ended.state if ended else RunState.INTERRUPTED],
+                    body_json=await outcome.body(ended),
+                )
+            )
+
+    @asynccontextmanager
+    async def _watching(
+        self, create: runs_pb2.CreateRunRequest | None, existing: Run | None
+    ) -> AsyncIterator[tuple[Run, Subscription]]:
+        """A run, created now or existing, and a subscription that was there before its first event."""
+        if existing is not None:
+            async with self._hub.subscribe(existing.thread_id) as subscription:
+                yield existing, subscription
+        elif create is not None:
+            async with self._hub.subscribe(create.thread_id or create.run_id) as subscription:
+                await subscription.start(None)
+                yield await self._acceptor.accept(create), subscription
+
+    async def _follow(self, run: Run, subscription: Subscription) -> AsyncIterator[list[runs_pb2.Event]]:
+        async def is_active() -> bool:
+            current = await self._repo.get(run.run_id)
+            return current is not None and current.state.active
+
+        async for events in follow(subscription, run.run_id, is_active):
+            yield events
+
+    @asynccontextmanager
+    async def _cancelling_when_left(self, run: Run, enabled: bool) -> AsyncIterator[None]:
+        """Cancels the run if the client leaves before its end, when the client asked for that."""
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            if enabled:
+                cancel = self._canceller.cancel([run.run_id], CancelAction.INTERRUPT, DISCONNECTED)
+                await asyncio.shield(asyncio.ensure_future(cancel))
+            raise
+
+    async def StreamThread(
+        self, request: runs_pb2.StreamThreadRequest, context: Context
+    ) -> AsyncIterator[runs_pb2.StreamThreadResponse]:
+        async for batch in self._thread_streams.follow(
+            request.thread_id, list(request.stream_modes), request.last_event_id
+        ):
+            yield runs_pb2.StreamThreadResponse(batch=runs_pb2.EventBatch(events=batch))
+
+    async def PublishStateUpdate(self, request: runs_pb2.PublishStateUpdateRequest, context: Context) -> Empty:
+        await self._thread_streams.publish_state(request.thread_id, request.state_json)
+        return Empty()
+
+    async def GetQueueStats(self, request: runs_pb2.GetQueueStatsRequest, context: Context) -> runs_pb2.QueueStats:
+        stats = await self._repo.stats()
+        attachments = self._dispatcher.attachments
+        return runs_pb2.QueueStats(
+            pending_count=stats["pending_count"],
+            running_count=stats["running_count"],
+            pending_wait_max_seconds=stats["wait_max"],
+            pending_wait_median_seconds=stats["wait_median"],
+            unblocked_wait_max_seconds=stats["unblocked_wait_max"],
+            worker_max_count=sum(each.slots for each in attachments),
+            worker_active_count=sum(len(each.held) for each in attachments),
+        )
+
+
+def _replay_from(run: Run, last_event_id: str) -> EventId | None:
+    """Where a joining client's view begins: None means now."""
+    if not last_event_id or not run.resumable:
+        return None
+    return START if last_event_id == "-1" else EventId.parse(last_event_id)

@@ -1,0 +1,111 @@
+"""Builds the runs api from its settings; everything opened here is closed in reverse."""
+
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from threadmill_chassis.grpc_client import open_channel
+from threadmill_chassis.grpc_server import Registration
+from threadmill_chassis.postgres import load_queries, open_pool
+from threadmill_protos.runs.v1 import assistants_pb2_grpc, executors_pb2_grpc, runs_pb2_grpc
+from threadmill_protos.threads.v1 import threads_pb2_grpc
+
+from threadmill_runs.api.assistants_servicer import AssistantsServicer
+from threadmill_runs.api.executors_servicer import ExecutorsServicer
+from threadmill_runs.api.runs_servicer import RunsServicer
+from threadmill_runs.api.settings import RunsSettings
+from threadmill_runs.assistants.repo import AssistantRepo
+from threadmill_runs.events.hub import Hub
+from threadmill_runs.events.log import EventLog
+from threadmill_runs.events.thread_stream import ThreadStreams
+from threadmill_runs.queue.accepting import Acceptor
+from threadmill_runs.queue.cancelling import Canceller
+from threadmill_runs.queue.dispatcher import Dispatcher, Timing
+from threadmill_runs.queue.ending import RunEnder
+from threadmill_runs.queue.reaper import Reaper, Reconciler
+from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.signals import Signals
+from threadmill_runs.schema import QUERIES
+
+
+@dataclass(frozen=True, slots=True)
+class RunsApi:
+    """What the process serves and what it does on the side."""
+
+    registrations: list[Registration]
+    duties: dict[str, Coroutine[Any, Any, None]]
+
+
+def open_redis(settings: RunsSettings, *, for_pubsub: bool = False) -> Redis:
+    """A client that rides out a short outage; the one for pub/sub may wait for ever for a message."""
+    return Redis.from_url(
+        settings.redis_uri.get_secret_value(),
+        socket_timeout=None if for_pubsub else settings.redis_timeout_seconds,
+        socket_connect_timeout=settings.redis_timeout_seconds,
+        socket_keepalive=True,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        health_check_interval=0,
+    )
+
+
+async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
+    """Opens Postgres, Redis and the channel to threads, and wires the parts together."""
+    pool = await stack.enter_async_context(open_pool(settings, "runs"))
+    redis, pubsub = open_redis(settings), open_redis(settings, for_pubsub=True)
+    stack.push_async_callback(redis.aclose)
+    stack.push_async_callback(pubsub.aclose)
+    channel = open_channel(settings, settings.threads_address)
+    stack.push_async_callback(channel.close)
+    threads = threads_pb2_grpc.ThreadsStub(channel)
+
+    queries = load_queries(QUERIES)
+    repo = QueueRepo(pool, settings, queries)
+    assistants = AssistantRepo(pool, settings, queries)
+    events = EventLog(redis, settings.event_log_max_batches, settings.event_keep_seconds)
+    hub = Hub(pubsub, events)
+    signals = Signals(pubsub)
+    ender = RunEnder(repo, threads, events, signals)
+    canceller = Canceller(repo, ender, signals)
+    acceptor = Acceptor(assistants, repo, threads, canceller, ender, signals)
+    timing = Timing(settings.lease_seconds, settings.poll_seconds, settings.run_timeout_seconds)
+    dispatcher = Dispatcher(repo, events, timing)
+    signals.on_wake = dispatcher.wake
+    signals.on_stop = dispatcher.stop_run
+    reaper = Reaper(repo, ender, signals, settings.max_attempts, settings.lease_seconds)
+
+    async def is_resumable(run_id: str) -> bool:
+        run = await repo.get(run_id)
+        return run is not None and run.resumable
+
+    runs = RunsServicer(
+        acceptor, repo, canceller, assistants, hub, ThreadStreams(hub, events, is_resumable), dispatcher, threads
+    )
+    executors = ExecutorsServicer(settings, assistants, repo, events, dispatcher, ender)
+    return RunsApi(
+        registrations=[
+            Registration(
+                "threadmill.runs.v1.Assistants",
+                lambda server: assistants_pb2_grpc.add_AssistantsServicer_to_server(
+                    AssistantsServicer(assistants), server
+                ),
+            ),
+            Registration(
+                "threadmill.runs.v1.Runs", lambda server: runs_pb2_grpc.add_RunsServicer_to_server(runs, server)
+            ),
+            Registration(
+                "threadmill.runs.v1.Executors",
+                lambda server: executors_pb2_grpc.add_ExecutorsServicer_to_server(executors, server),
+            ),
+        ],
+        duties={
+            "event_hub": hub.listen(),
+            "signals": signals.listen(),
+            "dispatcher": dispatcher.run(),
+            "reaper": reaper.run(settings.reap_seconds),
+            "reconciler": Reconciler(repo, threads).run(settings.reconcile_seconds),
+        },
+    )

@@ -1,0 +1,1 @@
+"""Assistants: named, versioned configurations of graphs, and the graphs that executors announce."""

@@ -1,0 +1,1 @@
+"""Event streams: one ordered log per thread in Redis, and its fan-out to any number of watching clients."""

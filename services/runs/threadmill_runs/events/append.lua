@@ -1,0 +1,49 @@
+-- Appends one batch of events to a thread's log and publishes it, fenced and exactly once.
+--
+-- KEYS: the stream; the fence hash {token, epoch, seq, closed}.
+-- ARGV: token ('' for events that belong to no run), seq of the first event, seq of the last event, payload,
+--       max length, channel, closes (1|0), seconds to keep the log after a close.
+-- Answers: "<epoch>" appended; "dup" already there; "fenced" a newer attempt (or the end) has been.
+--
+-- Event ids are <epoch>-<seq>. The epoch is the millisecond at which the attempt wrote first, pushed beyond
+-- the newest id of the log, so ids grow strictly, whatever clocks do. Repeating a batch is harmless: what an
+-- attempt has written is remembered by its seq, not by its ids.
+local token, last = tonumber(ARGV[1]), tonumber(ARGV[3])
+local fence = redis.call('HMGET', KEYS[2], 'token', 'epoch', 'seq', 'closed')
+local current, epoch = tonumber(fence[1] or '-1'), fence[2]
+
+local function next_epoch()
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+  if newest[1] then
+    now = math.max(now, tonumber(string.match(newest[1][1], '^(%d+)')) + 1)
+  end
+  return string.format('%.0f', now)
+end
+
+if ARGV[1] == '' then
+  epoch = next_epoch()
+  -- An attempt that is writing goes on after this event.
+  if fence[1] then redis.call('HSET', KEYS[2], 'epoch', epoch) end
+else
+  if current > token then return 'fenced' end
+  if current == token then
+    if tonumber(fence[3]) >= last then return 'dup' end
+    if fence[4] == '1' then return 'fenced' end
+  else
+    epoch = next_epoch()
+  end
+  redis.call('HSET', KEYS[2], 'token', ARGV[1], 'epoch', epoch, 'seq', ARGV[3], 'closed', ARGV[7])
+end
+local message = epoch .. ' ' .. ARGV[2] .. ' ' .. ARGV[4]
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], epoch .. '-' .. ARGV[3], 'm', message)
+if ARGV[7] == '1' or (ARGV[1] == '' and fence[4] ~= '0') then
+  redis.call('EXPIRE', KEYS[1], ARGV[8])
+  redis.call('EXPIRE', KEYS[2], ARGV[8])
+else
+  redis.call('PERSIST', KEYS[1])
+  redis.call('PERSIST', KEYS[2])
+end
+redis.call('PUBLISH', ARGV[6], message)
+return epoch

@@ -1,0 +1,147 @@
+"""The event log of a thread: a bounded, expiring Redis stream that every batch enters once and in order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from threadmill_protos.runs.v1 import runs_pb2
+
+log = structlog.get_logger(__name__)
+
+# Names of events that end here and never leave the server as they are.
+END_EVENT = "__end__"
+
+APPEND = Path(__file__).with_name("append.lua").read_text()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventId:
+    """Position in a thread's log, `<epoch ms>-<n>`."""
+
+    epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> "EventId | None":
+        """From its text; None for anything else."""
+        epoch, dash, seq = text.partition("-")
+        return cls(int(epoch), int(seq)) if dash and epoch.isdecimal() and seq.isdecimal() else None
+
+
+START = EventId(0, 0)
+
+
+class Appended(Enum):
+    """What became of a batch."""
+
+    WRITTEN = "written"
+    DUPLICATE = "dup"
+    FENCED = "fenced"
+
+
+@dataclass(frozen=True, slots=True)
+class LogKeys:
+    """Redis names of one thread's log; the braces keep them on one node of a cluster."""
+
+    thread_id: str
+
+    @property
+    def stream(self) -> str:
+        """The stream of batches."""
+        return f"threadmill:{{{self.thread_id}}}:events"
+
+    @property
+    def fence(self) -> str:
+        """Which attempt may write, and how far it has."""
+        return f"threadmill:{{{self.thread_id}}}:fence"
+
+    @property
+    def channel(self) -> str:
+        """Where batches are published."""
+        return f"threadmill:{{{self.thread_id}}}"
+
+
+class EventLog:
+    """Appends to, and reads back, the logs of threads."""
+
+    def __init__(self, redis: Redis, max_length: int, keep_seconds: int) -> None:
+        self._redis = redis
+        self._max_length = max_length
+        self._keep_seconds = keep_seconds
+        self._append = redis.register_script(APPEND)
+
+    async def append(
+        self,
+        thread_id: str,
+        token: int | None,
+        events: Sequence[runs_pb2.Event],
+        first_seq: int,
+        *,
+        closes: bool = False,
+    ) -> Appended:
+        """Appends consecutive events of the attempt with `token`, the first of which is its `first_seq`-th.
+
+        Event ids are derived from position, so `Event.id` is left empty. `closes` marks the attempt's last batch.
+        """
+        keys = LogKeys(thread_id)
+        payload = runs_pb2.EventBatch(events=events).SerializeToString()
+        answer = await self._append(
+            keys=[keys.stream, keys.fence],
+            args=[
+                "" if token is None else token,
+                first_seq,
+                first_seq + len(events) - 1,
+                payload,
+                self._max_length,
+                keys.channel,
+                int(closes),
+                self._keep_seconds,
+            ],
+        )
+        text = answer.decode()
+        return Appended(text) if text in ("dup", "fenced") else Appended.WRITTEN
+
+    async def close(self, thread_id: str, token: int, events: Sequence[runs_pb2.Event]) -> Appended:
+        """Appends an attempt's last events after whatever it has written, and shuts it out."""
+        seq: list[Any] = await self._redis.hmget(LogKeys(thread_id).fence, ["token", "seq"])
+        written = int(seq[1]) if seq[0] is not None and int(seq[0]) == token else -1
+        return await self.append(thread_id, token, events, written + 1, closes=True)
+
+    async def publish(self, thread_id: str, events: Sequence[runs_pb2.Event]) -> None:
+        """Appends events that belong to no run."""
+        await self.append(thread_id, None, events, 0)
+
+    async def newest(self, thread_id: str) -> EventId:
+        """Id of the newest event; START for an empty log."""
+        entries: Any = await self._redis.xrevrange(LogKeys(thread_id).stream, count=1)
+        found = EventId.parse(entries[0][0].decode()) if entries else None
+        return found or START
+
+    async def read(self, thread_id: str, after: EventId) -> list[runs_pb2.Event]:
+        """All kept events later than `after`, with their ids."""
+        entries: Any = await self._redis.xrange(LogKeys(thread_id).stream, min=f"({after}")
+        return [event for _, fields in entries for event_id, event in decode(fields[b"m"]) if event_id > after]
+
+
+def decode(message: bytes) -> list[tuple[EventId, runs_pb2.Event]]:
+    """The events of one published message `<epoch> <first seq> <EventBatch>`, with their ids filled in."""
+    epoch, first_seq, payload = message.split(b" ", 2)
+    batch = runs_pb2.EventBatch.FromString(payload)
+    decoded = []
+    for offset, event in enumerate(batch.events):
+        event_id = EventId(int(epoch), int(first_seq) + offset)
+        event.id = str(event_id)
+        decoded.append((event_id, event))
+    return decoded
+
+
+def event(run_id: str, name: str, data_json: bytes) -> runs_pb2.Event:
+    """One event, not yet in any log."""
+    return runs_pb2.Event(run_id=run_id, name=name, data_json=data_json)

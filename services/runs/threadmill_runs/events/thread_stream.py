@@ -1,0 +1,93 @@
+"""The stream of a whole thread: the events of all its runs, one after the other, and manual state updates."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import orjson
+import structlog
+from redis.exceptions import RedisError
+from threadmill_chassis.errors import InvalidArgument
+from threadmill_protos.runs.v1 import runs_pb2
+
+from threadmill_runs.events.hub import Hub
+from threadmill_runs.events.log import END_EVENT, START, EventId, EventLog, event
+
+log = structlog.get_logger(__name__)
+
+MODES = ("run_modes", "lifecycle", "state_update")
+STATE_UPDATE = "state_update"
+IDLE_SECONDS = 60.0
+
+
+class ThreadStreams:
+    """Follows threads, and publishes what is not a run's."""
+
+    def __init__(self, hub: Hub, events: EventLog, is_resumable: Callable[[str], Awaitable[bool]]) -> None:
+        self._hub = hub
+        self._events = events
+        self._is_resumable = is_resumable
+
+    async def publish_state(self, thread_id: str, state_json: bytes) -> None:
+        """Puts a state update on the thread's stream; a Redis that is down costs the watchers this hint only."""
+        data = b'{"state":' + state_json + b',"thread_id":' + orjson.dumps(thread_id) + b"}"
+        try:
+            await self._events.publish(thread_id, [event("", STATE_UPDATE, data)])
+        except (RedisError, OSError) as error:
+            log.warning("state_update_not_published", thread_id=thread_id, error=repr(error))
+
+    async def follow(
+        self, thread_id: str, modes: Sequence[str], last_event_id: str
+    ) -> AsyncIterator[list[runs_pb2.Event]]:
+        """Batches of events for ever; raises InvalidArgument for an unknown mode or a malformed position."""
+        after = _position(last_event_id)
+        wanted = _checked(modes)
+        async with self._hub.subscribe(thread_id) as subscription:
+            await subscription.start(after)
+            replay_until = await self._events.newest(thread_id) if after is not None else None
+            while True:
+                fresh = await subscription.next_events(IDLE_SECONDS)
+                shown = [view for each in fresh if (view := _view(each, wanted))]
+                if replay_until is not None:
+                    shown = await self._only_resumable(shown, replay_until)
+                if shown:
+                    yield shown
+
+    async def _only_resumable(self, events: list[runs_pb2.Event], until: EventId) -> list[runs_pb2.Event]:
+        """Of what happened before the client came, only resumable runs and ends of runs are shown."""
+        known: dict[str, bool] = {}
+        kept = []
+        for each in events:
+            position = EventId.parse(each.id)
+            past = position is not None and position <= until
+            if past and each.run_id not in known:
+                known[each.run_id] = bool(each.run_id) and await self._is_resumable(each.run_id)
+            if not past or known[each.run_id] or b'"run_done"' in each.data_json:
+                kept.append(each)
+        return kept
+
+
+def _position(last_event_id: str) -> EventId | None:
+    if not last_event_id:
+        return None
+    position = START if last_event_id in ("-", "0") else EventId.parse(last_event_id)
+    if position is None:
+        raise InvalidArgument("Invalid last-event-id: must be a valid Redis stream ID")
+    return position
+
+
+def _checked(modes: Sequence[str]) -> set[str]:
+    for mode in modes:
+        if mode not in MODES:
+            raise InvalidArgument(f"Invalid stream mode: {mode}")
+    return set(modes) or {"run_modes"}
+
+
+def _view(each: runs_pb2.Event, wanted: set[str]) -> runs_pb2.Event | None:
+    """The event as the thread stream shows it; None if it is not asked for."""
+    if each.name == STATE_UPDATE:
+        return each if STATE_UPDATE in wanted else None
+    if not wanted & {"run_modes", "lifecycle"}:
+        return None
+    if each.name == END_EVENT:
+        data = orjson.dumps({"status": "run_done", "run_id": each.run_id})
+        return runs_pb2.Event(id=each.id, name="metadata", data_json=data, run_id=each.run_id)
+    return each if "run_modes" in wanted or each.name == "metadata" else None

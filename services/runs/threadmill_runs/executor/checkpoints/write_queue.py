@@ -1,0 +1,163 @@
+"""The writes of one run on their way to the threads service: in order, several to a call."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import grpc
+from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.common.v1 import common_pb2
+from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc
+
+from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
+
+Op = checkpoints_pb2.WriteCheckpointsRequest.Op
+
+# A call also waits for a threads service that restarts; every write is idempotent, so the channel may repeat it.
+CALL_TIMEOUT_SECONDS = 60.0
+_BATCH_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Write:
+    thread_id: str
+    op: Op
+    done: Future[None] = field(default_factory=Future)
+
+
+class WriteQueue:
+    """Sends what arrives while a call is in flight, or in the same tick, as one call, in order.
+
+    Callers wait until their own operation is durable; an error goes to every caller of the call that failed. The
+    queue holds at most what callers are waiting for. After FENCED, or `close`, every write fails locally.
+    """
+
+    def __init__(
+        self,
+        stub: "checkpoints_pb2_grpc.CheckpointsAsyncStub",  # a type of the stub file only
+        control_loop: asyncio.AbstractEventLoop,
+        *,
+        fence: common_pb2.Fence | None,
+        require_idle: bool,
+        on_fenced: Callable[[], None] | None,
+    ) -> None:
+        self._stub = stub
+        self._control_loop = control_loop
+        self._fence = fence
+        self._require_idle = require_idle and fence is None
+        self._on_fenced = on_fenced
+        self._lock = threading.Lock()
+        self._waiting: deque[_Write] = deque()
+        self._last: Future[None] | None = None
+        self._sending = False
+        self._refusal: LeaseLost | SaverClosed | None = None
+        self._sender: asyncio.Task[None] | None = None
+
+    def submit(self, thread_id: str, op: Op) -> Future[None]:
+        """Queues one operation, from any thread; the future is done when it is durable. LeaseLost, SaverClosed."""
+        write = _Write(thread_id, op)
+        with self._lock:
+            if self._refusal is not None:
+                raise _copy(self._refusal)
+            self._waiting.append(write)
+            self._last = write.done
+            wake = not self._sending
+            self._sending = True
+        if wake:
+            self._control_loop.call_soon_threadsafe(self._start)
+        return write.done
+
+    async def settled(self) -> None:
+        """Returns when everything queued before this call has been answered. On the control loop."""
+        last = self._last
+        if last is None or last.done():
+            return
+        answered = asyncio.Event()
+        last.add_done_callback(lambda _: self._control_loop.call_soon_threadsafe(answered.set))
+        await answered.wait()
+
+    def close(self) -> None:
+        """Fails what still waits and every later write with SaverClosed; a call in flight goes on. From any thread."""
+        self._refuse(SaverClosed("the run was abandoned; its checkpoints are no longer written"))
+
+    def fenced(self) -> LeaseLost:
+        """Notes that the fence is lost, tells the owner once, and gives the error to raise. On the control loop."""
+        error = LeaseLost("another attempt has taken over the run; this one cannot write any more")
+        if self._refuse(error) and self._on_fenced is not None:
+            self._on_fenced()
+        return error
+
+    def _refuse(self, refusal: LeaseLost | SaverClosed) -> bool:
+        with self._lock:
+            if self._refusal is not None:
+                return False
+            self._refusal = refusal
+            dropped = list(self._waiting)
+            self._waiting.clear()
+        for write in dropped:
+            if write.done.set_running_or_notify_cancel():
+                write.done.set_exception(_copy(refusal))
+        return True
+
+    def _start(self) -> None:
+        self._sender = self._control_loop.create_task(self._send_all(), name="checkpoint-writes")
+
+    async def _send_all(self) -> None:
+        while batch := self._take():
+            try:
+                await self._send(batch)
+            except asyncio.CancelledError:  # the process ends; callers must not wait for ever
+                _answer(batch, SaverClosed("the executor is stopping"))
+                self.close()
+                raise
+
+    def _take(self) -> list[_Write]:
+        """The next writes that fit into one call: of one thread, and not too large together."""
+        batch: list[_Write] = []
+        size = 0
+        with self._lock:
+            while self._waiting and (not batch or self._waiting[0].thread_id == batch[0].thread_id):
+                size += self._waiting[0].op.ByteSize()
+                if batch and size > _BATCH_BYTES:
+                    break
+                batch.append(self._waiting.popleft())
+            self._sending = bool(batch)
+        # A caller that was cancelled meanwhile no longer listens; its write is part of the history all the same.
+        for write in batch:
+            write.done.set_running_or_notify_cancel()
+        return batch
+
+    async def _send(self, batch: list[_Write]) -> None:
+        request = checkpoints_pb2.WriteCheckpointsRequest(
+            thread_id=batch[0].thread_id,
+            fence=self._fence,
+            require_idle=self._require_idle,
+            ops=[write.op for write in batch],
+        )
+        try:
+            await self._stub.WriteCheckpoints(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
+        except grpc.aio.AioRpcError as error:
+            fenced = reason_of(error) == LeaseLost.reason
+            _answer(batch, self.fenced() if fenced else error)
+        except Exception as error:  # noqa: BLE001 - top of the loop: whatever it is, the callers wait for it
+            _answer(batch, error)
+        else:
+            _answer(batch, None)
+
+
+def _answer(batch: list[_Write], error: Exception | None) -> None:
+    for write in batch:
+        if write.done.cancelled():
+            continue
+        if error is None:
+            write.done.set_result(None)
+        else:
+            write.done.set_exception(_copy(error) if isinstance(error, LeaseLost | SaverClosed) else error)
+
+
+def _copy(error: LeaseLost | SaverClosed) -> LeaseLost | SaverClosed:
+    """A fresh error for each caller: one instance raised in several threads would mix their tracebacks."""
+    return type(error)(error.message)

@@ -1,0 +1,158 @@
+"""langgraph.json: what a user's application declares. Paths in it are relative to the file."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from dotenv import dotenv_values
+
+from threadmill_runs.executor.graphs.errors import ConfigError
+
+# Sections that tell how to build an image or what an editor may know; nothing at run time depends on them.
+_BUILD_TIME = frozenset(
+    {
+        "$schema", "api_version", "base_image", "building", "dockerfile_lines", "image_distro", "keep_pkg_tools",
+        "name", "node_version", "pip_config_file", "pip_installer", "project_id", "python_version", "source",
+    }
+)  # fmt: skip
+_READ_HERE = frozenset({"graphs", "env", "dependencies"})
+# Sections of which other parts of the server serve these keys. Whatever is in neither table is refused at start:
+# a setting that is accepted and then ignored would be worse.
+_SERVED_ELSEWHERE: Mapping[str, frozenset[str]] = {
+    "store": frozenset({"index", "ttl"}),
+    "checkpointer": frozenset({"ttl"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """One entry of `graphs`: `module` is a file's path if `is_file`, else a dotted name; `attribute` is within it."""
+
+    graph_id: str
+    module: str
+    is_file: bool
+    attribute: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppConfig:
+    """A langgraph.json that was read and checked; `sections` holds those that other parts serve, as they stand."""
+
+    path: Path
+    graphs: tuple[GraphSpec, ...]
+    env: Mapping[str, str]
+    import_paths: tuple[Path, ...]
+    sections: Mapping[str, Any] = field(default_factory=dict)
+
+    def prepare_process(self) -> None:
+        """Puts `env` into os.environ, where existing variables win, and the dependencies on the import path."""
+        for name, value in self.env.items():
+            os.environ.setdefault(name, value)
+        for path in reversed(self.import_paths):
+            if str(path) not in sys.path:
+                sys.path.insert(0, str(path))
+
+
+def read_config(path: Path) -> AppConfig:
+    """Reads and checks the file. Raises ConfigError that names the file and the key at fault."""
+    document = _read_document(path)
+    _refuse_unsupported(path, document)
+    base = path.resolve().parent
+    return AppConfig(
+        path=path.resolve(),
+        graphs=_graphs(path, base, document.get("graphs")),
+        env=_env(path, base, document.get("env", {})),
+        import_paths=_import_paths(path, base, document.get("dependencies", [])),
+        sections={name: document[name] for name in _SERVED_ELSEWHERE if name in document},
+    )
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        document = orjson.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"{path}: invalid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must hold a JSON object")
+    return document
+
+
+def _refuse_unsupported(path: Path, document: Mapping[str, Any]) -> None:
+    for name, value in document.items():
+        if name in _BUILD_TIME or name in _READ_HERE or value is None or value == {}:
+            continue
+        if name not in _SERVED_ELSEWHERE:
+            inner = sorted(value) if isinstance(value, dict) and name == "http" else []
+            key = f"{name}.{inner[0]}" if inner else name
+            raise ConfigError(f"{path}: `{key}` is not supported yet")
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: `{name}` must be an object")
+        for key in value:
+            if key not in _SERVED_ELSEWHERE[name]:
+                raise ConfigError(f"{path}: `{name}.{key}` is not supported yet")
+
+
+def _graphs(path: Path, base: Path, section: object) -> tuple[GraphSpec, ...]:
+    if not isinstance(section, dict) or not section:
+        raise ConfigError(f"{path}: `graphs` must be an object that names at least one graph")
+    return tuple(_graph(path, base, graph_id, entry) for graph_id, entry in section.items())
+
+
+def _graph(path: Path, base: Path, graph_id: str, entry: object) -> GraphSpec:
+    source, description = entry, None
+    if isinstance(entry, dict):
+        source, description = entry.get("path"), entry.get("description")
+    if not isinstance(source, str) or not isinstance(description, str | None):
+        raise ConfigError(f'{path}: `graphs.{graph_id}` must be "module:variable" or {{"path", "description"}}')
+    module, separator, attribute = source.rpartition(":")
+    if not graph_id or not separator or not module or not attribute:
+        raise ConfigError(f"{path}: `graphs.{graph_id}` must name a file or module and a variable: {source!r}")
+    is_file = module.endswith(".py") or "/" in module or os.sep in module
+    return GraphSpec(
+        graph_id=graph_id,
+        module=str((base / module).resolve()) if is_file else module,
+        is_file=is_file,
+        attribute=attribute,
+        description=description or "",
+    )
+
+
+def _env(path: Path, base: Path, section: object) -> Mapping[str, str]:
+    if isinstance(section, dict):
+        return {name: _env_value(path, name, value) for name, value in section.items()}
+    if not isinstance(section, str):
+        raise ConfigError(f"{path}: `env` must be an object or the path of a dotenv file")
+    file = base / section
+    if not file.is_file():
+        raise ConfigError(f"{path}: `env` names a file that does not exist: {file}")
+    return {name: value for name, value in dotenv_values(file).items() if value is not None}
+
+
+def _env_value(path: Path, name: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ConfigError(f"{path}: `env.{name}` must be a string")
+    return str(value)
+
+
+def _import_paths(path: Path, base: Path, section: object) -> tuple[Path, ...]:
+    """The local folders among the dependencies; the others are packages, which are installed, not imported from."""
+    if not isinstance(section, list) or not all(isinstance(item, str) for item in section):
+        raise ConfigError(f"{path}: `dependencies` must be a list of strings")
+    folders = []
+    for item in section:
+        if not item.startswith("."):
+            continue
+        folder = (base / item).resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"{path}: `dependencies` names a folder that does not exist: {item}")
+        folders.append(folder)
+    return tuple(folders)

@@ -1,0 +1,81 @@
+"""What a graph looks like: its JSON schemas, its drawing, its subgraphs. No state is read."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels.base import BaseChannel
+from langgraph.pregel import Pregel
+from langgraph.pregel.protocol import PregelProtocol
+from pydantic import TypeAdapter, create_model
+from pydantic.errors import PydanticUserError
+
+AnyPregel = Pregel[Any, Any, Any, Any]
+Schema = dict[str, Any]
+log = structlog.get_logger(__name__)
+
+
+def schemas(graph: PregelProtocol[Any, Any, Any, Any]) -> dict[str, Schema | None]:
+    """{input_schema, output_schema, state_schema, config_schema, context_schema}.
+
+    A schema that cannot be expressed is None; without a context schema, config is {} and context None.
+    """
+    if not isinstance(graph, Pregel):  # a remote graph: its own server knows
+        return {"input_schema": None, "output_schema": None, "state_schema": None, **_context_schemas(None)}
+    return {
+        "input_schema": _attempt(graph, "input", graph.get_input_jsonschema),
+        "output_schema": _attempt(graph, "output", graph.get_output_jsonschema),
+        "state_schema": _attempt(graph, "state", lambda: _state_schema(graph)),
+        **_context_schemas(_attempt(graph, "context", graph.get_context_jsonschema)),
+    }
+
+
+def _context_schemas(context: Schema | None) -> dict[str, Schema | None]:
+    return {"config_schema": context or {}, "context_schema": context}
+
+
+def _attempt(graph: AnyPregel, kind: str, build: Callable[[], Schema | None]) -> Schema | None:
+    try:
+        return build()
+    except (PydanticUserError, TypeError, ValueError, NameError, AttributeError, NotImplementedError) as error:
+        log.info("schema_unavailable", graph=graph.name, schema=kind, error=repr(error))
+        return None
+
+
+def _state_schema(graph: AnyPregel) -> Schema:
+    """Object of all channels that a client may see; one whose type has no schema accepts anything."""
+    fields: dict[str, Any] = {}
+    for name in graph.stream_channels_list:
+        channel = graph.channels[name]
+        if isinstance(channel, BaseChannel) and not name.startswith("_"):
+            kind = channel.UpdateType
+            fields[name] = (kind if _expressible(kind) else Any, None)
+    title = graph.get_name("State")
+    schema: Schema = create_model(title, **fields).model_json_schema()
+    return schema
+
+
+def _expressible(kind: Any) -> bool:
+    try:
+        TypeAdapter(kind).json_schema()
+    except (PydanticUserError, TypeError, ValueError, NameError, AttributeError):
+        return False
+    return True
+
+
+async def drawing(graph: AnyPregel, config: RunnableConfig, xray_depth: int) -> dict[str, Any]:
+    """{nodes, edges}; `xray_depth` levels of subgraphs are drawn in place of their nodes, -1 for all."""
+    xray: int | bool = True if xray_depth < 0 else xray_depth or False
+    drawn: Mapping[str, Any] = (await graph.aget_graph(config, xray=xray)).to_json()
+    for node in drawn["nodes"]:
+        if isinstance(node.get("data"), dict):
+            node["data"].pop("id", None)  # the Python class behind a node is nobody's business
+    return dict(drawn)
+
+
+async def subgraph_schemas(graph: AnyPregel, namespace: str | None, recurse: bool) -> dict[str, Any]:
+    """{namespace: schemas} of the subgraphs; with `namespace` only that one, {} if there is none."""
+    return {
+        name: schemas(subgraph) async for name, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse)
+    }

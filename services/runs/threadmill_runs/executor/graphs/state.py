@@ -1,0 +1,110 @@
+"""State questions: reading, updating and listing the history of a thread's state through its graph."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.store.base import BaseStore
+from langgraph.types import StateSnapshot, StateUpdate
+
+from threadmill_runs.executor.graphs.factory import Access
+from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
+from threadmill_runs.executor.graphs.state_view import checkpoint_ref, thread_state
+
+Json = dict[str, Any]
+_CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+
+
+class SaverFactory(Protocol):
+    """Makes a checkpointer without a fence, for one operation."""
+
+    def __call__(self, *, require_idle: bool) -> BaseCheckpointSaver[str]:
+        """`require_idle`: its writes fail with THREAD_BUSY while a run is active on the thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A thread's state, seen through one graph with an assistant's config."""
+
+    graph_id: str
+    assistant_id: str
+    config: Mapping[str, Any]
+    thread_id: str
+
+    def at(self, checkpoint: Mapping[str, Any] | None = None, **configurable: str) -> RunnableConfig:
+        """Config that names a checkpoint of the thread: the one given, else the latest of the root."""
+        named = {key: checkpoint[key] for key in _CHECKPOINT_KEYS if checkpoint and checkpoint.get(key)}
+        metadata = {"graph_id": self.graph_id, "assistant_id": self.assistant_id}
+        return {
+            "tags": list(self.config.get("tags") or []),
+            "metadata": {key: value for key, value in metadata.items() if value},
+            "configurable": {
+                **(self.config.get("configurable") or {}),
+                **configurable,
+                "thread_id": self.thread_id,
+                "checkpoint_ns": "",
+                **named,
+            },
+        }
+
+
+class ThreadStates:
+    """Runs on a user loop: every method opens the graph, which may call the user's factory."""
+
+    def __init__(self, registry: GraphRegistry, saver_factory: SaverFactory, store: BaseStore | None) -> None:
+        self._registry = registry
+        self._saver_factory = saver_factory
+        self._store = store
+
+    async def snapshot(
+        self, subject: Subject, checkpoint: Mapping[str, Any] | None = None, *, subgraphs: bool = False
+    ) -> StateSnapshot:
+        """The state at a checkpoint, or the latest: one read of the checkpointer, more only for nested states."""
+        config = subject.at(checkpoint)
+        async with self._open(subject, config, "threads.read") as graph:
+            return await graph.aget_state(config, subgraphs=subgraphs)
+
+    async def history(
+        self,
+        subject: Subject,
+        *,
+        checkpoint: Mapping[str, Any] | None,
+        before: Mapping[str, Any] | None,
+        metadata: Json | None,
+        limit: int,
+    ) -> list[Json]:
+        """Past states, newest first, as REST shows them."""
+        config = subject.at(checkpoint)
+        bound: RunnableConfig | None = {"configurable": dict(before)} if before else None
+        async with self._open(subject, config, "threads.read") as graph:
+            states = graph.aget_state_history(config, filter=metadata, before=bound, limit=limit)
+            return [thread_state(state) async for state in states]
+
+    async def update(
+        self, subject: Subject, supersteps: list[list[StateUpdate]], checkpoint: Mapping[str, Any] | None = None
+    ) -> tuple[Json, StateSnapshot]:
+        """Applies updates without running a node; gives REST's answer and the thread's latest state after it."""
+        config = subject.at(checkpoint, graph_id=subject.graph_id)
+        async with self._open(subject, config, "threads.update", require_idle=True) as graph:
+            updated = await graph.abulk_update_state(config, supersteps)
+        reference = checkpoint_ref(updated) or {}
+        order = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+        written = {key: reference[key] for key in order if key in reference}
+        answer = {"checkpoint": written, "configurable": written, "checkpoint_id": written.get("checkpoint_id")}
+        return answer, await self.snapshot(subject)
+
+    def _open(
+        self, subject: Subject, config: RunnableConfig, access: Access, *, require_idle: bool = False
+    ) -> AbstractAsyncContextManager[AnyPregel]:
+        return self._registry.open(
+            subject.graph_id,
+            config=config,
+            access=access,
+            context=None,
+            checkpointer=self._saver_factory(require_idle=require_idle),
+            store=self._store,
+        )

@@ -1,0 +1,219 @@
+"""The Graphs service: gRPC in, the user's graphs asked on their own loop, JSON out."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import structlog
+from langchain_core.runnables import RunnableConfig
+from langgraph.store.base import BaseStore
+from langgraph.types import StateSnapshot, StateUpdate
+from threadmill_chassis.errors import DomainError, InvalidArgument
+from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.runs.v1 import assistants_pb2, graphs_pb2, graphs_pb2_grpc
+from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
+
+from threadmill_runs.executor.encoding import decode, encode
+from threadmill_runs.executor.graphs.errors import UserError
+from threadmill_runs.executor.graphs.introspection import drawing, schemas, subgraph_schemas
+from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
+from threadmill_runs.executor.graphs.state import SaverFactory, Subject, ThreadStates
+from threadmill_runs.executor.graphs.state_view import interrupts_by_task, thread_state
+from threadmill_runs.executor.graphs.updates import supersteps
+
+T = TypeVar("T")
+Context = grpc.aio.ServicerContext[Any, Any]
+_RECORD_TIMEOUT_SECONDS = 30.0
+log = structlog.get_logger(__name__)
+
+
+class UserLoop(Protocol):
+    """Where user code runs: event loops apart from the one that serves gRPC."""
+
+    async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Executes `coroutine` on a user loop; awaited on the gRPC loop."""
+        ...
+
+
+class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
+    """Answers about graphs and thread states; DomainErrors become statuses in the chassis' interceptor."""
+
+    def __init__(
+        self,
+        registry: GraphRegistry,
+        loops: UserLoop,
+        saver_factory: SaverFactory,
+        store: BaseStore | None,
+        threads: "threads_pb2_grpc.ThreadsAsyncStub",
+    ) -> None:
+        self._registry = registry
+        self._loops = loops
+        self._states = ThreadStates(registry, saver_factory, store)
+        self._store = store
+        self._threads = threads
+
+    async def DescribeGraphs(  # noqa: N802 - gRPC's name
+        self, request: graphs_pb2.DescribeGraphsRequest, context: Context
+    ) -> graphs_pb2.DescribeGraphsResponse:
+        """All graphs, in declaration order."""
+        graphs = [
+            assistants_pb2.Graph(graph_id=info.graph_id, name=info.name, description=info.description, error=info.error)
+            for info in self._registry.describe()
+        ]
+        return graphs_pb2.DescribeGraphsResponse(graphs=graphs)
+
+    async def GetGraphSchemas(  # noqa: N802 - gRPC's name
+        self, request: graphs_pb2.GraphRequest, context: Context
+    ) -> graphs_pb2.JsonDocument:
+        """Schemas of one graph."""
+
+        async def answer(graph: AnyPregel, config: RunnableConfig) -> object:
+            return {"graph_id": request.graph_id, **schemas(graph)}
+
+        return await self._ask(request, answer)
+
+    async def DrawGraph(  # noqa: N802 - gRPC's name
+        self, request: graphs_pb2.DrawGraphRequest, context: Context
+    ) -> graphs_pb2.JsonDocument:
+        """Drawing of one graph."""
+
+        async def answer(graph: AnyPregel, config: RunnableConfig) -> object:
+            return await drawing(graph, config, request.xray_depth)
+
+        return await self._ask(request.graph, answer)
+
+    async def ListSubgraphs(  # noqa: N802 - gRPC's name
+        self, request: graphs_pb2.ListSubgraphsRequest, context: Context
+    ) -> graphs_pb2.JsonDocument:
+        """Schemas of subgraphs."""
+
+        async def answer(graph: AnyPregel, config: RunnableConfig) -> object:
+            return await subgraph_schemas(graph, request.namespace or None, request.recurse)
+
+        return await self._ask(request.graph, answer)
+
+    async def GetState(  # noqa: N802 - gRPC's name
+        self, request: graphs_pb2.GetStateRequest, context: Context
+    ) -> graphs_pb2.JsonDocument:
+        """State of a thread."""
+        subject = _subject(request.graph, request.thread_id)
+        checkpoint = _object(request.checkpoint_json, "checkpoint")
+
+        async def answer() -> bytes:
+            return encode(thread_state(await self._states.snapshot(subject, checkpoint, subgraphs=request.subgraphs)))
+
+        return graphs_pb2.JsonDocument(json=await self._on_user_loop(subject.graph_id, answer))
+
+    async def GetHistory(  # noqa: N802 - gRPC's name
+        self, request: graphs_pb2.GetHistoryRequest, context: Context
+    ) -> graphs_pb2.JsonDocument:
+        """Past states of a thread."""
+        subject = _subject(request.graph, request.thread_id)
+        checkpoint = _object(request.checkpoint_json, "checkpoint")
+        before = _object(request.before_json, "before")
+        metadata = _object(request.metadata_json, "metadata")
+
+        async def answer() -> bytes:
+            states = await self._states.history(
+                subject, checkpoint=checkpoint, before=before, metadata=metadata, limit=request.limit
+            )
+            return encode(states)
+
+        return graphs_pb2.JsonDocument(json=await self._on_user_loop(subject.graph_id, answer))
+
+    async def UpdateState(  # noqa: N802 - gRPC's name
+        self, request: graphs_pb2.UpdateStateRequest, context: Context
+    ) -> graphs_pb2.JsonDocument:
+        """Applies one update and records what the thread rests in afterwards."""
+        values = _json(request.values_json, "values")
+        updates = [[StateUpdate(values, request.as_node or None)]]
+        checkpoint = _object(request.checkpoint_json, "checkpoint")
+        return await self._update(_subject(request.graph, request.thread_id), updates, checkpoint)
+
+    async def BulkUpdateState(  # noqa: N802 - gRPC's name
+        self, request: graphs_pb2.BulkUpdateStateRequest, context: Context
+    ) -> graphs_pb2.JsonDocument:
+        """Applies supersteps, as UpdateState does one."""
+        updates = supersteps(_json(request.supersteps_json, "supersteps"))
+        return await self._update(_subject(request.graph, request.thread_id), updates, None)
+
+    async def _update(
+        self, subject: Subject, updates: list[list[StateUpdate]], checkpoint: dict[str, Any] | None
+    ) -> graphs_pb2.JsonDocument:
+        async def apply() -> tuple[bytes, threads_pb2.RestingState]:
+            answer, latest = await self._states.update(subject, updates, checkpoint)
+            return encode(answer), _resting(latest)
+
+        answer, resting = await self._on_user_loop(subject.graph_id, apply)
+        await self._record(subject.thread_id, resting)
+        return graphs_pb2.JsonDocument(json=answer)
+
+    async def _record(self, thread_id: str, resting: threads_pb2.RestingState) -> None:
+        request = threads_pb2.RecordStateRequest(thread_id=thread_id, resting=resting)
+        try:
+            await self._threads.RecordState(request, timeout=_RECORD_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            # A run began after the update was written: it records the thread's state itself when it ends.
+            if reason_of(error) != "THREAD_BUSY":
+                raise
+
+    async def _ask(
+        self,
+        request: graphs_pb2.GraphRequest,
+        question: Callable[[AnyPregel, RunnableConfig], Coroutine[Any, Any, object]],
+    ) -> graphs_pb2.JsonDocument:
+        """Opens a graph without state and answers a question about it."""
+        config: RunnableConfig = {"configurable": _object(request.config_json, "config").get("configurable") or {}}
+
+        async def answer() -> bytes:
+            opened = self._registry.open(
+                request.graph_id,
+                config=config,
+                access="assistants.read",
+                context=None,
+                checkpointer=None,
+                store=self._store,
+            )
+            async with opened as graph:
+                return encode(await question(graph, config))
+
+        return graphs_pb2.JsonDocument(json=await self._on_user_loop(request.graph_id, answer))
+
+    async def _on_user_loop(self, graph_id: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs `make()` where user code may run; what that code raises becomes USER_ERROR."""
+        self._registry.require(graph_id)
+        try:
+            return await self._loops.run(make())
+        except (DomainError, grpc.aio.AioRpcError):
+            raise
+        except Exception as error:
+            log.info("user_error", graph_id=graph_id, exc_info=error)
+            raise UserError(str(error) or type(error).__name__, error=type(error).__name__) from error
+
+
+def _resting(latest: StateSnapshot) -> threads_pb2.RestingState:
+    waiting = bool(latest.next)
+    return threads_pb2.RestingState(
+        state=threads_pb2.THREAD_STATE_INTERRUPTED if waiting else threads_pb2.THREAD_STATE_IDLE,
+        values_json=encode(latest.values),
+        interrupts_json=encode(interrupts_by_task(latest)),
+        error_json=b"null",
+    )
+
+
+def _subject(graph: graphs_pb2.GraphRequest, thread_id: str) -> Subject:
+    return Subject(graph.graph_id, graph.assistant_id, _object(graph.config_json, "config"), thread_id)
+
+
+def _object(data: bytes, name: str) -> dict[str, Any]:
+    document = _json(data, name)
+    if document is not None and not isinstance(document, dict):
+        raise InvalidArgument(f"{name} must be a JSON object")
+    return document or {}
+
+
+def _json(data: bytes, name: str) -> Any:
+    try:
+        return decode(data) if data else None
+    except ValueError as error:
+        raise InvalidArgument(f"{name} is not valid JSON") from error

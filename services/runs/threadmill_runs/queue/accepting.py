@@ -1,0 +1,204 @@
+"""Accepting a run: assistant resolved, thread marked busy, strategy applied, row in the queue."""
+
+from __future__ import annotations  # the async stubs exist for type checkers only
+
+from typing import Any
+
+import orjson
+import structlog
+from threadmill_chassis.errors import InvalidArgument
+from threadmill_chassis.ids import new_id
+from threadmill_protos.runs.v1 import runs_pb2
+from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
+
+from threadmill_runs.assistants.domain import Assistant
+from threadmill_runs.assistants.repo import AssistantRepo
+from threadmill_runs.errors import ThreadBusy
+from threadmill_runs.queue.cancelling import Canceller
+from threadmill_runs.queue.ending import RunEnder
+from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.run import CancelAction, NewRun, Run, Strategy
+from threadmill_runs.queue.signals import Signals
+
+log = structlog.get_logger(__name__)
+
+BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+
+STRATEGIES = {
+    runs_pb2.MULTITASK_STRATEGY_UNSPECIFIED: Strategy.ENQUEUE,
+    runs_pb2.MULTITASK_STRATEGY_ENQUEUE: Strategy.ENQUEUE,
+    runs_pb2.MULTITASK_STRATEGY_REJECT: Strategy.REJECT,
+    runs_pb2.MULTITASK_STRATEGY_INTERRUPT: Strategy.INTERRUPT,
+    runs_pb2.MULTITASK_STRATEGY_ROLLBACK: Strategy.ROLLBACK,
+}
+SUPERSEDING = {Strategy.INTERRUPT: CancelAction.INTERRUPT, Strategy.ROLLBACK: CancelAction.ROLLBACK}
+
+
+class Acceptor:
+    """Creates runs. Safe to repeat with the same run id: the second call answers the first's run."""
+
+    def __init__(
+        self,
+        assistants: AssistantRepo,
+        repo: QueueRepo,
+        threads: threads_pb2_grpc.ThreadsAsyncStub,
+        canceller: Canceller,
+        ender: RunEnder,
+        signals: Signals,
+    ) -> None:
+        self._assistants = assistants
+        self._repo = repo
+        self._threads = threads
+        self._canceller = canceller
+        self._ender = ender
+        self._signals = signals
+
+    async def accept(self, request: runs_pb2.CreateRunRequest) -> Run:
+        """Queues a run; raises InvalidAssistant, AssistantNotFound, ThreadBusy, and threads' THREAD_NOT_FOUND."""
+        assistant = await self._assistants.resolve(request.assistant_id)
+        stateless = not request.thread_id
+        run_id = request.run_id or new_id()
+        strategy = Strategy.ENQUEUE if stateless else STRATEGIES[request.multitask_strategy]
+        # A stateless run's thread has the run's own id, so that a repeated call finds the same thread.
+        thread_id = request.thread_id or run_id
+        if strategy is Strategy.REJECT and await self._other_active(thread_id, run_id):
+            raise ThreadBusy(BUSY)
+        thread = await self._begin(request, assistant, thread_id, run_id)
+        new = _new_run(request, assistant, thread, run_id, strategy, stateless=stateless)
+        run, active = await self._repo.insert(new)
+        if run.run_id != run_id:
+            await self._abandon(new)
+            raise ThreadBusy(BUSY)
+        if active and strategy in SUPERSEDING:
+            await self._canceller.cancel(active, SUPERSEDING[strategy], f"superseded by run {run_id}")
+        log.info("run_created", run_id=run_id, thread_id=thread_id, graph_id=run.graph_id, strategy=strategy.value)
+        await self._signals.wake()
+        return run
+
+    async def _other_active(self, thread_id: str, run_id: str) -> bool:
+        return any(active != run_id for active in await self._repo.active_run_ids(thread_id))
+
+    async def _begin(
+        self, request: runs_pb2.CreateRunRequest, assistant: Assistant, thread_id: str, run_id: str
+    ) -> threads_pb2.Thread:
+        stamp = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+        response = await self._threads.BeginRun(
+            threads_pb2.BeginRunRequest(
+                thread_id=thread_id,
+                run_id=run_id,
+                create_if_missing=request.create_thread_if_missing or not request.thread_id,
+                stamp_metadata_json=orjson.dumps(stamp),
+                new_thread_metadata_json=request.metadata_json,
+                config_json=request.config_json,
+            )
+        )
+        return response.thread
+
+    async def _abandon(self, new: NewRun) -> None:
+        """Takes back `_begin` of a run that was refused. Should this replica die first, the reconciler does it."""
+        await self._threads.EndRun(
+            threads_pb2.EndRunRequest(
+                thread_id=new.thread_id,
+                fence={"run_id": new.run_id, "token": 0},  # type: ignore[arg-type]  # protobuf takes dicts for messages
+                resting=threads_pb2.RestingState(),
+            )
+        )
+
+
+def _new_run(
+    request: runs_pb2.CreateRunRequest,
+    assistant: Assistant,
+    thread: threads_pb2.Thread,
+    run_id: str,
+    strategy: Strategy,
+    *,
+    stateless: bool,
+) -> NewRun:
+    metadata = {
+        **orjson.loads(assistant.metadata_json),
+        **({} if stateless else orjson.loads(thread.metadata_json or b"{}")),
+        **orjson.loads(request.metadata_json or b"{}"),
+        "assistant_id": assistant.assistant_id,
+    }
+    if not stateless:
+        metadata["graph_id"] = assistant.graph_id
+    return NewRun(
+        run_id=run_id,
+        thread_id=thread.thread_id,
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        metadata_json=orjson.dumps(metadata),
+        kwargs_json=_kwargs(request, assistant, thread.thread_id, run_id, metadata, stateless=stateless),
+        strategy=strategy,
+        stateless=stateless,
+        keep_thread=request.keep_on_completion or not stateless,
+        request_id=request.request_id,
+        after_seconds=request.after_seconds,
+    )
+
+
+def _kwargs(
+    request: runs_pb2.CreateRunRequest,
+    assistant: Assistant,
+    thread_id: str,
+    run_id: str,
+    metadata: dict[str, Any],
+    *,
+    stateless: bool,
+) -> bytes:
+    """The document that clients see as `kwargs` and the executor runs; the input passes through undecoded."""
+    config, context = _merged_config(request, assistant)
+    config["configurable"] = {
+        **orjson.loads(request.header_configurable_json or b"{}"),
+        **config.get("configurable", {}),
+        **orjson.loads(request.checkpoint_json or b"{}"),
+        "thread_id": thread_id,
+        "run_id": run_id,
+        "graph_id": assistant.graph_id,
+        "assistant_id": assistant.assistant_id,
+        "user_id": "",
+        "langgraph_request_id": request.request_id or None,
+        "langgraph_auth_user": None,
+        "langgraph_auth_user_id": "",
+        "langgraph_auth_permissions": [],
+    }
+    config["metadata"] = {**metadata, **config.get("metadata", {})}
+    durability = request.durability or (
+        "exit" if request.checkpoint_during is False and request.HasField("checkpoint_during") else "async"
+    )
+    return orjson.dumps(
+        {
+            "input": _fragment(request.input_json),
+            "command": _fragment(request.command_json),
+            "config": config,
+            "context": context,
+            "stream_mode": list(request.stream_modes) or ["values"],
+            "interrupt_before": _fragment(request.interrupt_before_json),
+            "interrupt_after": _fragment(request.interrupt_after_json),
+            "webhook": request.webhook or None,
+            "feedback_keys": list(request.feedback_keys) or None,
+            "temporary": stateless and not request.keep_on_completion,
+            "subgraphs": request.stream_subgraphs,
+            "resumable": request.stream_resumable,
+            "checkpoint_during": durability != "exit",
+            "durability": durability,
+        }
+    )
+
+
+def _merged_config(request: runs_pb2.CreateRunRequest, assistant: Assistant) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Config and context of the run: the assistant's as defaults, `configurable` and `context` merged by key."""
+    config: dict[str, Any] = orjson.loads(request.config_json or b"{}")
+    context: dict[str, Any] = orjson.loads(request.context_json or b"{}")
+    configurable: dict[str, Any] = config.get("configurable") or {}
+    if context and configurable:
+        raise InvalidArgument("Cannot specify both configurable and context. Prefer setting context alone.")
+    defaults: dict[str, Any] = orjson.loads(assistant.config_json)
+    merged_context = {**orjson.loads(assistant.context_json), **(context or {})}
+    merged = {**defaults, **config}
+    merged["configurable"] = {**(defaults.get("configurable") or {}), **configurable, **context}
+    return merged, merged_context
+
+
+def _fragment(json: bytes) -> orjson.Fragment | None:
+    return orjson.Fragment(json) if json else None

@@ -1,0 +1,72 @@
+"""Cancelling and deleting runs, in whatever state they are and whichever replica is asked."""
+
+from collections.abc import Sequence
+
+from threadmill_runs.errors import NotCancellable, RunNotFound
+from threadmill_runs.queue.ending import Ending, RunEnder, lost_outcome
+from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.run import CancelAction, Run, RunState
+from threadmill_runs.queue.signals import Signals
+
+BULK_LIMIT = 1000
+
+
+class Canceller:
+    """Stops runs. What it has answered is in Postgres, so nothing that dies later can undo it."""
+
+    def __init__(self, repo: QueueRepo, ender: RunEnder, signals: Signals) -> None:
+        self._repo = repo
+        self._ender = ender
+        self._signals = signals
+
+    async def cancel(self, run_ids: Sequence[str], action: CancelAction, reason: str) -> list[Run]:
+        """Cancels those of the runs that are active, and answers them; pending ones have ended on return."""
+        cancelled = await self._repo.request_cancel(run_ids, action, reason)
+        for run in cancelled:
+            if run.state is RunState.INTERRUPTED:
+                await self._ender.end_unstarted(run, action)
+            else:
+                await self._signals.stop(run.run_id)
+        return cancelled
+
+    async def cancel_named(
+        self, thread_id: str, run_ids: Sequence[str], action: CancelAction, reason: str
+    ) -> list[Run]:
+        """As `cancel`, for runs that a client names; raises RunNotFound, NotCancellable."""
+        runs = [await self._repo.get(run_id, thread_id or None) for run_id in run_ids]
+        if not any(runs):
+            raise RunNotFound("No runs found to cancel.")
+        cancelled = await self.cancel([run.run_id for run in runs if run], action, reason)
+        if not cancelled:
+            raise NotCancellable("No matching runs to cancel. The runs may have ended already.")
+        return cancelled
+
+    async def cancel_all(self, states: Sequence[RunState], action: CancelAction, reason: str) -> list[Run]:
+        """Cancels every run in the given states, batch by batch."""
+        cancelled: dict[str, Run] = {}
+        while run_ids := await self._repo.cancellable(states, BULK_LIMIT):
+            known = len(cancelled)
+            cancelled |= {run.run_id: run for run in await self.cancel(run_ids, action, reason)}
+            if len(run_ids) < BULK_LIMIT or len(cancelled) == known:
+                break
+        return list(cancelled.values())
+
+    async def delete(self, run_id: str, thread_id: str) -> None:
+        """Deletes a run; one that executes is stopped, and its thread does not stay busy. Raises RunNotFound."""
+        deleted = await self._repo.delete(run_id, thread_id or None)
+        if deleted is None:
+            raise RunNotFound("Run not found")
+        await self._stop_deleted(*deleted)
+
+    async def delete_of_thread(self, thread_id: str) -> None:
+        """Deletes all runs of a thread."""
+        for run, token in await self._repo.delete_of_thread(thread_id):
+            await self._stop_deleted(run, token)
+
+    async def _stop_deleted(self, run: Run, token: int) -> None:
+        if not run.state.active:
+            return
+        await self._ender.forget(run, token)
+        await self._ender.close_stream(run, token, Ending(lost_outcome("RunDeleted", ""), CancelAction.ROLLBACK))
+        await self._signals.stop(run.run_id)
+        await self._signals.wake()

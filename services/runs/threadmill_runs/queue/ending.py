@@ -1,0 +1,172 @@
+"""The end of a run, in the order that lets nobody see an end before its effects.
+
+First the thread (`end_run`: status, values, interrupts), then the run's terminal state, then the end of the event
+stream. Every step is fenced by the attempt's token and may be repeated, so a replica that dies between two steps
+leaves a lease behind, the reaper finds it, and the remaining steps are done.
+"""
+
+from __future__ import annotations  # the async stubs exist for type checkers only
+
+from dataclasses import dataclass
+
+import orjson
+import structlog
+from redis.exceptions import RedisError
+from threadmill_protos.common.v1 import common_pb2
+from threadmill_protos.runs.v1 import executors_pb2, runs_pb2
+from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
+
+from threadmill_runs.errors import LeaseLost
+from threadmill_runs.events.log import END_EVENT, EventLog, event
+from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.run import CancelAction, Run, RunState
+from threadmill_runs.queue.signals import Signals
+
+log = structlog.get_logger(__name__)
+
+Result = executors_pb2.Outcome.Result
+
+STATES = {
+    executors_pb2.Outcome.RESULT_SUCCESS: RunState.SUCCESS,
+    executors_pb2.Outcome.RESULT_ERROR: RunState.ERROR,
+    executors_pb2.Outcome.RESULT_TIMEOUT: RunState.TIMEOUT,
+    executors_pb2.Outcome.RESULT_CANCELLED: RunState.INTERRUPTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ends: its outcome, and the action if it was cancelled."""
+
+    outcome: executors_pb2.Outcome
+    cancel: CancelAction | None = None
+    reason: str = ""
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether the run disappears with its checkpoints."""
+        return self.cancel is CancelAction.ROLLBACK
+
+
+class RunEnder:
+    """Ends runs of which the caller holds the current token."""
+
+    def __init__(
+        self, repo: QueueRepo, threads: threads_pb2_grpc.ThreadsAsyncStub, events: EventLog, signals: Signals
+    ) -> None:
+        self._repo = repo
+        self._threads = threads
+        self._events = events
+        self._signals = signals
+
+    async def end(self, run_id: str, token: int, outcome: executors_pb2.Outcome) -> None:
+        """Ends the run with the outcome of its attempt; raises LeaseLost if the attempt no longer owns it."""
+        run = await self._repo.owned(run_id, token)
+        if run is None:
+            raise LeaseLost(f"run {run_id} is no longer this attempt's")
+        cancelled = outcome.result == executors_pb2.Outcome.RESULT_CANCELLED
+        ending = Ending(
+            outcome,
+            (run.cancel_action or CancelAction.INTERRUPT) if cancelled else None,
+            run.cancel_reason or "",
+        )
+        await self._settle_thread(run, token, ending)
+        ended = (
+            await self._repo.delete_owned(run_id, token)
+            if ending.rolled_back
+            else await self._repo.end(run_id, token, STATES[outcome.result])
+        )
+        if ended is None:
+            raise LeaseLost(f"run {run_id} is no longer this attempt's")
+        log.info("run_ended", run_id=run_id, thread_id=run.thread_id, state=STATES[outcome.result].value)
+        await self.close_stream(run, token, ending)
+        await self._signals.wake()
+
+    async def end_unstarted(self, run: Run, action: CancelAction) -> None:
+        """Finishes what `request_cancel` began for a pending run: thread, row of a rolled-back run, stream."""
+        ending = Ending(executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED), action)
+        await self.forget(run, run.token)
+        if ending.rolled_back:
+            await self._repo.delete(run.run_id)
+        await self.close_stream(run, run.token, ending)
+        await self._signals.wake()
+
+    async def forget(self, run: Run, token: int) -> None:
+        """Takes a run off its thread, whose state becomes what it was before."""
+        await self._threads.EndRun(
+            threads_pb2.EndRunRequest(
+                thread_id=run.thread_id,
+                fence=common_pb2.Fence(run_id=run.run_id, token=token),
+                resting=threads_pb2.RestingState(),
+                delete_thread=run.stateless and not run.keep_thread,
+            )
+        )
+
+    async def _settle_thread(self, run: Run, token: int, ending: Ending) -> None:
+        await self._threads.EndRun(
+            threads_pb2.EndRunRequest(
+                thread_id=run.thread_id,
+                fence=common_pb2.Fence(run_id=run.run_id, token=token),
+                resting=resting_state(ending),
+                delete_thread=run.stateless and not run.keep_thread,
+                delete_checkpoints=ending.rolled_back,
+            )
+        )
+
+    async def close_stream(self, run: Run, token: int, ending: Ending) -> None:
+        """Tells the watchers. They ask Postgres from time to time, so a Redis that is down delays this only."""
+        last = event(run.run_id, END_EVENT, _end_data(ending))
+        try:
+            await self._events.close(run.thread_id, token, [last])
+        except (RedisError, OSError) as error:
+            log.warning("end_not_published", run_id=run.run_id, error=repr(error))
+
+
+def resting_state(ending: Ending) -> threads_pb2.RestingState:
+    """What the thread shows after a run has ended so (contract: threads.md, row fields over time)."""
+    outcome = ending.outcome
+    if ending.rolled_back:
+        error = {"error": "UserRollback", "message": ending.reason}
+        return threads_pb2.RestingState(state=threads_pb2.THREAD_STATE_IDLE, error_json=orjson.dumps(error))
+    paused = threads_pb2.THREAD_STATE_INTERRUPTED if outcome.has_next else threads_pb2.THREAD_STATE_IDLE
+    error_json = b"null"
+    if outcome.result == executors_pb2.Outcome.RESULT_CANCELLED:
+        error_json = orjson.dumps({"error": "UserInterrupt", "message": ending.reason})
+    elif outcome.result != executors_pb2.Outcome.RESULT_SUCCESS:
+        paused = threads_pb2.THREAD_STATE_ERROR
+        error_json = outcome.error_json or b"null"
+    return threads_pb2.RestingState(
+        state=paused,
+        values_json=outcome.values_json,
+        interrupts_json=outcome.interrupts_json,
+        error_json=error_json,
+    )
+
+
+def _end_data(ending: Ending) -> bytes:
+    status = "rollback" if ending.rolled_back else STATES[ending.outcome.result].value
+    data: dict[str, object] = {"status": status}
+    pending = orjson.loads(ending.outcome.interrupts_json or b"{}")
+    interrupts = [interrupt for of_task in pending.values() for interrupt in of_task]
+    if len(interrupts) > 1:  # the values events show one interrupt each; a waiting client gets all of them
+        data["interrupts"] = [
+            {"value": each.get("value"), "id": each.get("id"), "response_schema": each.get("response_schema")}
+            for each in interrupts
+        ]
+    return orjson.dumps(data)
+
+
+def end_status(data_json: bytes) -> tuple[str, list[dict[str, object]]]:
+    """What an END event says: the run's final status, and its interrupts if there are several."""
+    data = orjson.loads(data_json)
+    return data["status"], data.get("interrupts", [])
+
+
+def lost_outcome(error: str, message: str) -> executors_pb2.Outcome:
+    """The outcome of a run that nobody will finish."""
+    return executors_pb2.Outcome(
+        result=executors_pb2.Outcome.RESULT_ERROR, error_json=orjson.dumps({"error": error, "message": message})
+    )
+
+
+RunEvent = runs_pb2.Event

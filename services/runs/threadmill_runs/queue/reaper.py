@@ -1,0 +1,110 @@
+"""Finds runs whose executor has gone, and threads that are busy for nothing."""
+
+from __future__ import annotations  # the async stubs exist for type checkers only
+
+import asyncio
+
+import grpc
+import structlog
+from threadmill_chassis.errors import Unavailable
+from threadmill_protos.common.v1 import common_pb2
+from threadmill_protos.runs.v1 import executors_pb2
+from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
+
+from threadmill_runs.errors import LeaseLost
+from threadmill_runs.queue.ending import RunEnder, lost_outcome
+from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.run import Run
+from threadmill_runs.queue.signals import Signals
+
+log = structlog.get_logger(__name__)
+
+BATCH = 100
+
+
+class Reaper:
+    """Hands expired runs on, or ends them. Every replica has one; SKIP LOCKED keeps them apart."""
+
+    def __init__(
+        self, repo: QueueRepo, ender: RunEnder, signals: Signals, max_attempts: int, lease_seconds: float
+    ) -> None:
+        self._repo = repo
+        self._ender = ender
+        self._signals = signals
+        self._max_attempts = max_attempts
+        self._lease_seconds = lease_seconds
+
+    async def run(self, interval_seconds: float) -> None:
+        """Reaps for ever."""
+        while True:
+            await asyncio.sleep(interval_seconds)
+            try:
+                await self.reap()
+            except (Unavailable, grpc.aio.AioRpcError) as error:
+                log.warning("reaping_postponed", error=str(error))
+
+    async def reap(self) -> None:
+        """One pass over what has expired."""
+        requeued = await self._repo.requeue_expired(self._max_attempts, BATCH)
+        for run_id, thread_id, attempt in requeued:
+            log.warning("run_requeued", run_id=run_id, thread_id=thread_id, attempt=attempt, cause="lease expired")
+        if requeued:
+            await self._signals.wake()
+        for run in await self._repo.take_over_expired(self._max_attempts, BATCH, self._lease_seconds):
+            await self._end(run)
+
+    async def _end(self, run: Run) -> None:
+        if run.cancel_action is not None:
+            outcome = executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED, has_next=True)
+        else:
+            outcome = lost_outcome(
+                "RunLost", f"the executor was lost {run.attempt} times while it ran this; no attempts are left"
+            )
+        try:
+            await self._ender.end(run.run_id, run.token, outcome)
+        except LeaseLost:
+            return
+
+
+class Reconciler:
+    """Frees threads that a crash left busy: between BeginRun and the insert, or between an end and EndRun."""
+
+    def __init__(self, repo: QueueRepo, threads: threads_pb2_grpc.ThreadsAsyncStub) -> None:
+        self._repo = repo
+        self._threads = threads
+
+    async def run(self, interval_seconds: float) -> None:
+        """Reconciles for ever."""
+        while True:
+            await asyncio.sleep(interval_seconds)
+            try:
+                await self.reconcile(min_age_seconds=interval_seconds)
+            except (Unavailable, grpc.aio.AioRpcError) as error:
+                log.warning("reconciling_postponed", error=str(error))
+
+    async def reconcile(self, min_age_seconds: float) -> int:
+        """One pass over all busy threads; answers how many runs it took off their threads."""
+        after, freed = "", 0
+        while True:
+            page = await self._threads.ListActiveRuns(
+                threads_pb2.ListActiveRunsRequest(min_age_seconds=min_age_seconds, limit=BATCH, after_thread_id=after)
+            )
+            if not page.active_runs:
+                return freed
+            freed += await self._free(page)
+            after = page.active_runs[-1].thread_id
+
+    async def _free(self, page: threads_pb2.ListActiveRunsResponse) -> int:
+        states = await self._repo.states([active.run_id for active in page.active_runs])
+        freed = 0
+        for active in page.active_runs:
+            state = states.get(active.run_id)
+            if state is not None and state.active:
+                continue
+            log.warning("thread_freed", thread_id=active.thread_id, run_id=active.run_id, state=state)
+            fence = common_pb2.Fence(run_id=active.run_id, token=0)
+            await self._threads.EndRun(
+                threads_pb2.EndRunRequest(thread_id=active.thread_id, fence=fence, resting=threads_pb2.RestingState())
+            )
+            freed += 1
+        return freed

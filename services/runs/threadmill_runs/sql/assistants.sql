@@ -1,0 +1,87 @@
+-- name: upsert_graph!
+INSERT INTO runs.graph (graph_id, position, name, description, error)
+VALUES (:graph_id, :position, :name, :description, :error)
+ON CONFLICT (graph_id) DO UPDATE
+SET position = excluded.position, name = excluded.name, description = excluded.description,
+    error = excluded.error, updated_at = now();
+
+-- name: delete_graphs_except!
+DELETE FROM runs.graph WHERE graph_id <> ALL(:graph_ids::text[]);
+
+-- name: list_graphs
+SELECT graph_id, name, description, error FROM runs.graph ORDER BY position, graph_id;
+
+-- name: insert_assistant^
+WITH inserted AS (
+    INSERT INTO runs.assistant (assistant_id, graph_id, config, context, metadata, name, description, version)
+    VALUES (:assistant_id, :graph_id, :config, :context, :metadata, :name, :description, 1)
+    ON CONFLICT (assistant_id) DO NOTHING
+    RETURNING *
+), versioned AS (
+    INSERT INTO runs.assistant_version
+        (assistant_id, version, graph_id, config, context, metadata, name, description, created_at)
+    SELECT assistant_id, version, graph_id, config, context, metadata, name, description, created_at FROM inserted
+)
+SELECT * FROM inserted;
+
+-- name: get_assistant^
+SELECT * FROM runs.assistant WHERE assistant_id = :assistant_id;
+
+-- name: lock_assistant^
+SELECT * FROM runs.assistant WHERE assistant_id = :assistant_id FOR UPDATE;
+
+-- name: save_assistant^
+WITH saved AS (
+    UPDATE runs.assistant a
+    SET graph_id = :graph_id, config = :config, context = :context, metadata = :metadata, name = :name,
+        description = :description, updated_at = clock_timestamp(),
+        version = (SELECT max(v.version) + 1 FROM runs.assistant_version v WHERE v.assistant_id = a.assistant_id)
+    WHERE assistant_id = :assistant_id
+    RETURNING *
+), versioned AS (
+    INSERT INTO runs.assistant_version
+        (assistant_id, version, graph_id, config, context, metadata, name, description)
+    SELECT assistant_id, version, graph_id, config, context, metadata, name, description FROM saved
+)
+SELECT * FROM saved;
+
+-- name: restore_version^
+UPDATE runs.assistant a
+SET graph_id = v.graph_id, config = v.config, context = v.context, metadata = v.metadata, name = v.name,
+    description = v.description, version = v.version, updated_at = clock_timestamp()
+FROM runs.assistant_version v
+WHERE a.assistant_id = :assistant_id AND v.assistant_id = :assistant_id AND v.version = :version
+RETURNING a.*;
+
+-- name: delete_assistant^
+DELETE FROM runs.assistant WHERE assistant_id = :assistant_id RETURNING assistant_id;
+
+-- name: search_assistants
+SELECT * FROM runs.assistant
+WHERE (:metadata::jsonb IS NULL OR metadata @> :metadata)
+  AND (:graph_id::text IS NULL OR graph_id = :graph_id)
+  AND (:name::text IS NULL OR position(lower(:name) IN lower(name)) > 0)
+ORDER BY
+  CASE WHEN :sort_by = 'created_at' AND :ascending THEN created_at END ASC,
+  CASE WHEN :sort_by = 'created_at' AND NOT :ascending THEN created_at END DESC,
+  CASE WHEN :sort_by = 'updated_at' AND :ascending THEN updated_at END ASC,
+  CASE WHEN :sort_by = 'updated_at' AND NOT :ascending THEN updated_at END DESC,
+  CASE WHEN :sort_by = 'name' AND :ascending THEN name END ASC,
+  CASE WHEN :sort_by = 'name' AND NOT :ascending THEN name END DESC,
+  CASE WHEN :sort_by = 'graph_id' AND :ascending THEN graph_id END ASC,
+  CASE WHEN :sort_by = 'graph_id' AND NOT :ascending THEN graph_id END DESC,
+  CASE WHEN :ascending THEN assistant_id END ASC,
+  CASE WHEN NOT :ascending THEN assistant_id END DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: count_assistants$
+SELECT count(*) FROM runs.assistant
+WHERE (:metadata::jsonb IS NULL OR metadata @> :metadata)
+  AND (:graph_id::text IS NULL OR graph_id = :graph_id)
+  AND (:name::text IS NULL OR position(lower(:name) IN lower(name)) > 0);
+
+-- name: list_versions
+SELECT v.*, v.created_at AS updated_at FROM runs.assistant_version v
+WHERE assistant_id = :assistant_id AND (:metadata::jsonb IS NULL OR metadata @> :metadata)
+ORDER BY version DESC
+LIMIT :limit OFFSET :offset;

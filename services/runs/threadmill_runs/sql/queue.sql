@@ -1,0 +1,188 @@
+-- name: lock_thread!
+-- Serialises creations on one thread for the strategies that look at its other runs first.
+SELECT pg_advisory_xact_lock(hashtextextended(:thread_id::text, 0));
+
+-- name: active_run_ids
+SELECT run_id FROM runs.run
+WHERE thread_id = :thread_id AND status IN ('pending', 'running')
+ORDER BY created_at, seq;
+
+-- name: insert_run^
+INSERT INTO runs.run (run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy,
+                      stateless, keep_thread, request_id, created_at)
+VALUES (:run_id, :thread_id, :assistant_id, :graph_id, :metadata, :kwargs, :multitask_strategy,
+        :stateless, :keep_thread, :request_id, clock_timestamp() + :after_seconds::float8 * interval '1 second')
+ON CONFLICT (run_id) DO NOTHING
+RETURNING *;
+
+-- name: get_run^
+SELECT * FROM runs.run
+WHERE run_id = :run_id AND (:thread_id::uuid IS NULL OR thread_id = :thread_id);
+
+-- name: get_run_states
+SELECT run_id, status FROM runs.run WHERE run_id = ANY(:run_ids::uuid[]);
+
+-- name: list_thread_runs
+SELECT * FROM runs.run
+WHERE thread_id = :thread_id AND (:status::text IS NULL OR status = :status)
+ORDER BY created_at DESC, seq DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: search_runs
+SELECT * FROM runs.run
+WHERE (:thread_id::uuid IS NULL OR thread_id = :thread_id)
+  AND (:status::text IS NULL OR status = :status)
+  AND (:assistant_id::uuid IS NULL OR assistant_id = :assistant_id)
+  AND (:metadata::jsonb IS NULL OR metadata @> :metadata)
+ORDER BY created_at DESC, seq DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: claim_runs
+-- Takes the oldest runnable runs: due, for a graph that the executor serves, first of their thread.
+-- Every claim is a new attempt with a new token. Concurrent claimers skip each other's rows; should two of
+-- them pick runs of one thread, run_one_running makes the second fail and try again.
+WITH candidate AS (
+    SELECT r.run_id
+    FROM runs.run r
+    WHERE r.status = 'pending'
+      AND r.created_at <= clock_timestamp()
+      AND r.graph_id = ANY(:graph_ids::text[])
+      AND NOT EXISTS (
+          SELECT FROM runs.run other
+          WHERE other.thread_id = r.thread_id
+            AND other.status IN ('pending', 'running')
+            AND other.run_id <> r.run_id
+            AND (other.status = 'running' OR (other.created_at, other.seq) < (r.created_at, r.seq))
+      )
+    ORDER BY r.created_at, r.seq
+    LIMIT :limit
+    FOR UPDATE OF r SKIP LOCKED
+)
+UPDATE runs.run r
+SET status = 'running',
+    attempt = r.attempt + 1,
+    fence_token = nextval('runs.fence_token'),
+    executor_id = :executor_id,
+    lease_expires_at = clock_timestamp() + :lease_seconds::float8 * interval '1 second',
+    started_at = coalesce(r.started_at, clock_timestamp()),
+    updated_at = clock_timestamp()
+FROM candidate
+JOIN runs.run before ON before.run_id = candidate.run_id
+WHERE r.run_id = candidate.run_id AND r.status = 'pending'
+RETURNING r.*,
+    before.fence_token IS NOT NULL AS resuming,
+    extract(epoch FROM clock_timestamp() - coalesce(r.started_at, clock_timestamp()))::float8 AS elapsed_seconds;
+
+-- name: renew_leases
+-- Heartbeat: whatever is not returned is no longer the executor's.
+UPDATE runs.run r
+SET lease_expires_at = clock_timestamp() + :lease_seconds::float8 * interval '1 second', executor_id = :executor_id
+FROM unnest(:run_ids::uuid[], :tokens::bigint[]) AS held (run_id, token)
+WHERE r.run_id = held.run_id AND r.fence_token = held.token AND r.status = 'running'
+RETURNING r.run_id, r.fence_token, r.cancel_action;
+
+-- name: shorten_leases!
+-- The executor's connection is gone: unless it comes back within the grace period, its runs go elsewhere.
+UPDATE runs.run
+SET lease_expires_at = least(lease_expires_at, clock_timestamp() + :grace_seconds::float8 * interval '1 second')
+WHERE status = 'running' AND executor_id = :executor_id;
+
+-- name: release_run^
+-- A draining executor hands back an unfinished run; the attempt is not spent.
+UPDATE runs.run
+SET status = 'pending', attempt = attempt - 1, executor_id = NULL, lease_expires_at = NULL,
+    updated_at = clock_timestamp()
+WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
+RETURNING run_id;
+
+-- name: requeue_expired
+-- Runs whose lease expired and that have attempts left go back to the queue.
+WITH expired AS (
+    SELECT run_id FROM runs.run
+    WHERE status = 'running' AND lease_expires_at < clock_timestamp()
+      AND attempt < :max_attempts AND cancel_action IS NULL
+    ORDER BY lease_expires_at
+    LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE runs.run r
+SET status = 'pending', executor_id = NULL, lease_expires_at = NULL, updated_at = clock_timestamp()
+FROM expired
+WHERE r.run_id = expired.run_id
+RETURNING r.run_id, r.thread_id, r.attempt;
+
+-- name: take_over_expired
+-- Runs whose lease expired and that nobody shall execute again: this replica takes the lease itself, with a
+-- new token, to end them. Should it die meanwhile, the lease expires once more and another replica does.
+WITH expired AS (
+    SELECT run_id FROM runs.run
+    WHERE status = 'running' AND lease_expires_at < clock_timestamp()
+      AND (attempt >= :max_attempts OR cancel_action IS NOT NULL)
+    ORDER BY lease_expires_at
+    LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE runs.run r
+SET fence_token = nextval('runs.fence_token'), executor_id = 'reaper',
+    lease_expires_at = clock_timestamp() + :lease_seconds::float8 * interval '1 second'
+FROM expired
+WHERE r.run_id = expired.run_id
+RETURNING r.*;
+
+-- name: owned_run^
+-- The run, if this attempt still owns it.
+SELECT * FROM runs.run
+WHERE run_id = :run_id AND fence_token = :token AND status = 'running';
+
+-- name: end_run^
+UPDATE runs.run
+SET status = :status, ended_at = clock_timestamp(), updated_at = clock_timestamp(),
+    executor_id = NULL, lease_expires_at = NULL
+WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
+RETURNING *;
+
+-- name: delete_owned_run^
+DELETE FROM runs.run
+WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
+RETURNING *;
+
+-- name: request_cancel
+-- A cancel is a column first. Pending runs end here and now; running ones are told.
+UPDATE runs.run
+SET status = CASE status WHEN 'pending' THEN 'interrupted' ELSE status END,
+    ended_at = CASE status WHEN 'pending' THEN clock_timestamp() ELSE ended_at END,
+    -- An earlier attempt may still be alive somewhere: a new token shuts it out.
+    fence_token = CASE WHEN status = 'pending' AND fence_token IS NOT NULL THEN nextval('runs.fence_token')
+                       ELSE fence_token END,
+    cancel_action = coalesce(cancel_action, :action),
+    cancel_reason = coalesce(cancel_reason, :reason),
+    updated_at = clock_timestamp()
+WHERE run_id = ANY(:run_ids::uuid[]) AND status IN ('pending', 'running')
+RETURNING *;
+
+-- name: cancellable_run_ids
+SELECT run_id FROM runs.run WHERE status = ANY(:statuses::text[]) LIMIT :limit;
+
+-- name: delete_run^
+DELETE FROM runs.run
+WHERE run_id = :run_id AND (:thread_id::uuid IS NULL OR thread_id = :thread_id)
+RETURNING *, nextval('runs.fence_token') AS new_token;
+
+-- name: delete_thread_runs
+DELETE FROM runs.run WHERE thread_id = :thread_id
+RETURNING *, nextval('runs.fence_token') AS new_token;
+
+-- name: queue_stats^
+SELECT count(*) FILTER (WHERE status = 'pending') AS pending_count,
+       count(*) FILTER (WHERE status = 'running') AS running_count,
+       coalesce(extract(epoch FROM max(wait) FILTER (WHERE status = 'pending')), 0)::float8 AS wait_max,
+       coalesce(extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY wait)
+                FILTER (WHERE status = 'pending')), 0)::float8 AS wait_median,
+       coalesce(extract(epoch FROM max(wait) FILTER (WHERE status = 'pending' AND unblocked)), 0)::float8
+           AS unblocked_wait_max
+FROM (
+    SELECT r.status, greatest(clock_timestamp() - r.created_at, interval '0') AS wait,
+           NOT EXISTS (SELECT FROM runs.run o WHERE o.thread_id = r.thread_id AND o.status = 'running') AS unblocked
+    FROM runs.run r
+    WHERE r.status IN ('pending', 'running')
+) active;
