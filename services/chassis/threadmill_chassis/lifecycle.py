@@ -40,12 +40,21 @@ def run_process(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         sys.exit(1)
 
 
-async def supervised(**duties: Coroutine[Any, Any, None]) -> None:
-    """Runs named side tasks until a signal arrives; if one ends or fails first, raises and so ends the process."""
+async def supervised(
+    until_stopped: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    /,
+    **duties: Coroutine[Any, Any, None],
+) -> None:
+    """Runs named side tasks until a signal arrives; if one ends or fails first, raises and so ends the process.
+
+    After the signal, `until_stopped` finishes what is under way, with the side tasks still running.
+    """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_endless(name, duty), name=name) for name, duty in duties.items()]
         received = await until_signal()
         log.info("stopping", signal=received.name)
+        if until_stopped is not None:
+            await until_stopped()
         for task in tasks:
             task.cancel()
 

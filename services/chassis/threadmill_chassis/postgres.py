@@ -94,3 +94,8 @@ async def transaction(pool: Pool, settings: PostgresSettings) -> AsyncIterator[C
 def load_queries(folder: Path) -> Any:
     """The named queries (aiosql) of a service's `sql` folder, as coroutine functions that take a connection first."""
     return aiosql.from_path(folder, "asyncpg")
+
+
+async def all_rows(rows: AsyncIterator[Any]) -> list[Any]:
+    """What a query of many rows gives; aiosql has fetched them in one go and hands them out one by one."""
+    return [row async for row in rows]

@@ -46,7 +46,6 @@ def open_redis(settings: RunsSettings, *, for_pubsub: bool = False) -> Redis:
         settings.redis_uri.get_secret_value(),
         socket_timeout=None if for_pubsub else settings.redis_timeout_seconds,
         socket_connect_timeout=settings.redis_timeout_seconds,
-        socket_keepalive=True,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
         health_check_interval=0,
     )

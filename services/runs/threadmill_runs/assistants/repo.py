@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 from threadmill_chassis.errors import InvalidArgument
-from threadmill_chassis.postgres import Pool, PostgresSettings, connection, transaction
+from threadmill_chassis.postgres import Pool, PostgresSettings, all_rows, connection, transaction
 
 from threadmill_runs.assistants.domain import SYSTEM_METADATA, Assistant, Graph, merged, mirrored, system_assistant_id
 from threadmill_runs.errors import (
@@ -62,7 +62,7 @@ class AssistantRepo:
     async def graphs(self) -> list[Graph]:
         """The announced graphs in declaration order."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.list_graphs(db)
+            rows = await all_rows(self._sql.list_graphs(db))
         return [Graph(row["graph_id"], row["name"], row["description"], row["error"]) for row in rows]
 
     async def require_graph(self, graph_id: str) -> None:
@@ -202,15 +202,17 @@ class AssistantRepo:
     ) -> tuple[list[Assistant], bool]:
         """A page of matching assistants, and whether more follow."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.search_assistants(
-                db,
-                metadata=metadata_json.decode() or None,
-                graph_id=graph_id or None,
-                name=name or None,
-                sort_by=sort_by,
-                ascending=ascending,
-                limit=limit + 1,
-                offset=offset,
+            rows = await all_rows(
+                self._sql.search_assistants(
+                    db,
+                    metadata=metadata_json.decode() or None,
+                    graph_id=graph_id or None,
+                    name=name or None,
+                    sort_by=sort_by,
+                    ascending=ascending,
+                    limit=limit + 1,
+                    offset=offset,
+                )
             )
         return [Assistant.from_record(row) for row in rows[:limit]], len(rows) > limit
 
@@ -228,8 +230,10 @@ class AssistantRepo:
         """A page of versions, newest first; raises AssistantNotFound."""
         await self.get(assistant_id)
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.list_versions(
-                db, assistant_id=assistant_id, metadata=metadata_json.decode() or None, limit=limit, offset=offset
+            rows = await all_rows(
+                self._sql.list_versions(
+                    db, assistant_id=assistant_id, metadata=metadata_json.decode() or None, limit=limit, offset=offset
+                )
             )
         return [Assistant.from_record(row) for row in rows]
 

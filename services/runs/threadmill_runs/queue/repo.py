@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 from threadmill_chassis.errors import InvalidArgument
-from threadmill_chassis.postgres import Connection, Pool, PostgresSettings, connection, transaction
+from threadmill_chassis.postgres import Connection, Pool, PostgresSettings, all_rows, connection, transaction
 
 from threadmill_runs.queue.run import CancelAction, Claim, NewRun, Run, RunState, Strategy
 
@@ -34,7 +34,7 @@ class QueueRepo:
             return await self._active(db, thread_id)
 
     async def _active(self, db: Connection, thread_id: str) -> list[str]:
-        rows = await self._sql.active_run_ids(db, thread_id=thread_id)
+        rows = await all_rows(self._sql.active_run_ids(db, thread_id=thread_id))
         return [str(row["run_id"]) for row in rows]
 
     async def insert(self, new: NewRun) -> tuple[Run, list[str]]:
@@ -85,14 +85,16 @@ class QueueRepo:
     async def states(self, run_ids: Sequence[str]) -> dict[str, RunState]:
         """States of the runs that exist."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.get_run_states(db, run_ids=list(run_ids))
+            rows = await all_rows(self._sql.get_run_states(db, run_ids=list(run_ids)))
         return {str(row["run_id"]): RunState(row["status"]) for row in rows}
 
     async def list_of_thread(self, thread_id: str, state: RunState | None, limit: int, offset: int) -> list[Run]:
         """A page of a thread's runs, newest first."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.list_thread_runs(
-                db, thread_id=thread_id, status=state and state.value, limit=limit, offset=offset
+            rows = await all_rows(
+                self._sql.list_thread_runs(
+                    db, thread_id=thread_id, status=state and state.value, limit=limit, offset=offset
+                )
             )
         return [Run.from_record(row) for row in rows]
 
@@ -101,14 +103,16 @@ class QueueRepo:
     ) -> list[Run]:
         """A page of all runs, newest first."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.search_runs(
-                db,
-                thread_id=None,
-                status=state and state.value,
-                assistant_id=assistant_id,
-                metadata=metadata_json.decode() or None,
-                limit=limit,
-                offset=offset,
+            rows = await all_rows(
+                self._sql.search_runs(
+                    db,
+                    thread_id=None,
+                    status=state and state.value,
+                    assistant_id=assistant_id,
+                    metadata=metadata_json.decode() or None,
+                    limit=limit,
+                    offset=offset,
+                )
             )
         return [Run.from_record(row) for row in rows]
 
@@ -116,8 +120,10 @@ class QueueRepo:
         """Gives up to `limit` runnable runs to an executor."""
         async with connection(self._pool, self._settings) as db:
             try:
-                rows = await self._sql.claim_runs(
-                    db, executor_id=executor_id, graph_ids=list(graph_ids), limit=limit, lease_seconds=lease_seconds
+                rows = await all_rows(
+                    self._sql.claim_runs(
+                        db, executor_id=executor_id, graph_ids=list(graph_ids), limit=limit, lease_seconds=lease_seconds
+                    )
                 )
             except asyncpg.UniqueViolationError:  # another replica claimed a run of the same thread just now
                 return []
@@ -126,12 +132,14 @@ class QueueRepo:
     async def renew(self, executor_id: str, held: Sequence[tuple[str, int]], lease_seconds: float) -> list[Renewal]:
         """Renews the leases of (run id, token) pairs; answers those that the executor still owns."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.renew_leases(
-                db,
-                executor_id=executor_id,
-                run_ids=[run_id for run_id, _ in held],
-                tokens=[token for _, token in held],
-                lease_seconds=lease_seconds,
+            rows = await all_rows(
+                self._sql.renew_leases(
+                    db,
+                    executor_id=executor_id,
+                    run_ids=[run_id for run_id, _ in held],
+                    tokens=[token for _, token in held],
+                    lease_seconds=lease_seconds,
+                )
             )
         return [
             Renewal(
@@ -155,14 +163,14 @@ class QueueRepo:
     async def requeue_expired(self, max_attempts: int, limit: int) -> list[tuple[str, str, int]]:
         """Sends runs with an expired lease back to the queue: (run id, thread id, attempts used)."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.requeue_expired(db, max_attempts=max_attempts, limit=limit)
+            rows = await all_rows(self._sql.requeue_expired(db, max_attempts=max_attempts, limit=limit))
         return [(str(row["run_id"]), str(row["thread_id"]), row["attempt"]) for row in rows]
 
     async def take_over_expired(self, max_attempts: int, limit: int, lease_seconds: float) -> list[Run]:
         """Leases expired runs that must not execute again, so that the caller may end them."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.take_over_expired(
-                db, max_attempts=max_attempts, limit=limit, lease_seconds=lease_seconds
+            rows = await all_rows(
+                self._sql.take_over_expired(db, max_attempts=max_attempts, limit=limit, lease_seconds=lease_seconds)
             )
         return [Run.from_record(row) for row in rows]
 
@@ -187,13 +195,17 @@ class QueueRepo:
     async def request_cancel(self, run_ids: Sequence[str], action: CancelAction, reason: str) -> list[Run]:
         """Marks active runs as cancelled: pending ones have ended when it returns, running ones are to be told."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.request_cancel(db, run_ids=list(run_ids), action=action.value, reason=reason)
+            rows = await all_rows(
+                self._sql.request_cancel(db, run_ids=list(run_ids), action=action.value, reason=reason)
+            )
         return [Run.from_record(row) for row in rows]
 
     async def cancellable(self, states: Sequence[RunState], limit: int) -> list[str]:
         """Ids of runs in the given states."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.cancellable_run_ids(db, statuses=[state.value for state in states], limit=limit)
+            rows = await all_rows(
+                self._sql.cancellable_run_ids(db, statuses=[state.value for state in states], limit=limit)
+            )
         return [str(row["run_id"]) for row in rows]
 
     async def delete(self, run_id: str, thread_id: str | None = None) -> tuple[Run, int] | None:
@@ -205,7 +217,7 @@ class QueueRepo:
     async def delete_of_thread(self, thread_id: str) -> list[tuple[Run, int]]:
         """Deletes all runs of a thread, each with a token as `delete` answers it."""
         async with connection(self._pool, self._settings) as db:
-            rows = await self._sql.delete_thread_runs(db, thread_id=thread_id)
+            rows = await all_rows(self._sql.delete_thread_runs(db, thread_id=thread_id))
         return [(Run.from_record(row), row["new_token"]) for row in rows]
 
     async def stats(self) -> dict[str, Any]:

@@ -1,17 +1,17 @@
--- name: upsert_graph!
+-- name: upsert_graph(graph_id, position, name, description, error)!
 INSERT INTO runs.graph (graph_id, position, name, description, error)
 VALUES (:graph_id, :position, :name, :description, :error)
 ON CONFLICT (graph_id) DO UPDATE
 SET position = excluded.position, name = excluded.name, description = excluded.description,
     error = excluded.error, updated_at = now();
 
--- name: delete_graphs_except!
+-- name: delete_graphs_except(graph_ids)!
 DELETE FROM runs.graph WHERE graph_id <> ALL(:graph_ids::text[]);
 
--- name: list_graphs
+-- name: list_graphs()
 SELECT graph_id, name, description, error FROM runs.graph ORDER BY position, graph_id;
 
--- name: insert_assistant^
+-- name: insert_assistant(assistant_id, graph_id, config, context, metadata, name, description)^
 WITH inserted AS (
     INSERT INTO runs.assistant (assistant_id, graph_id, config, context, metadata, name, description, version)
     VALUES (:assistant_id, :graph_id, :config, :context, :metadata, :name, :description, 1)
@@ -24,13 +24,13 @@ WITH inserted AS (
 )
 SELECT * FROM inserted;
 
--- name: get_assistant^
+-- name: get_assistant(assistant_id)^
 SELECT * FROM runs.assistant WHERE assistant_id = :assistant_id;
 
--- name: lock_assistant^
+-- name: lock_assistant(assistant_id)^
 SELECT * FROM runs.assistant WHERE assistant_id = :assistant_id FOR UPDATE;
 
--- name: save_assistant^
+-- name: save_assistant(graph_id, config, context, metadata, name, description, assistant_id)^
 WITH saved AS (
     UPDATE runs.assistant a
     SET graph_id = :graph_id, config = :config, context = :context, metadata = :metadata, name = :name,
@@ -45,7 +45,7 @@ WITH saved AS (
 )
 SELECT * FROM saved;
 
--- name: restore_version^
+-- name: restore_version(assistant_id, version)^
 UPDATE runs.assistant a
 SET graph_id = v.graph_id, config = v.config, context = v.context, metadata = v.metadata, name = v.name,
     description = v.description, version = v.version, updated_at = clock_timestamp()
@@ -53,10 +53,10 @@ FROM runs.assistant_version v
 WHERE a.assistant_id = :assistant_id AND v.assistant_id = :assistant_id AND v.version = :version
 RETURNING a.*;
 
--- name: delete_assistant^
+-- name: delete_assistant(assistant_id)^
 DELETE FROM runs.assistant WHERE assistant_id = :assistant_id RETURNING assistant_id;
 
--- name: search_assistants
+-- name: search_assistants(metadata, graph_id, name, sort_by, ascending, limit, offset)
 SELECT * FROM runs.assistant
 WHERE (:metadata::jsonb IS NULL OR metadata @> :metadata)
   AND (:graph_id::text IS NULL OR graph_id = :graph_id)
@@ -74,13 +74,13 @@ ORDER BY
   CASE WHEN NOT :ascending THEN assistant_id END DESC
 LIMIT :limit OFFSET :offset;
 
--- name: count_assistants$
+-- name: count_assistants(metadata, graph_id, name)$
 SELECT count(*) FROM runs.assistant
 WHERE (:metadata::jsonb IS NULL OR metadata @> :metadata)
   AND (:graph_id::text IS NULL OR graph_id = :graph_id)
   AND (:name::text IS NULL OR position(lower(:name) IN lower(name)) > 0);
 
--- name: list_versions
+-- name: list_versions(assistant_id, metadata, limit, offset)
 SELECT v.*, v.created_at AS updated_at FROM runs.assistant_version v
 WHERE assistant_id = :assistant_id AND (:metadata::jsonb IS NULL OR metadata @> :metadata)
 ORDER BY version DESC

@@ -1,13 +1,13 @@
--- name: lock_thread!
+-- name: lock_thread(thread_id)!
 -- Serialises creations on one thread for the strategies that look at its other runs first.
 SELECT pg_advisory_xact_lock(hashtextextended(:thread_id::text, 0));
 
--- name: active_run_ids
+-- name: active_run_ids(thread_id)
 SELECT run_id FROM runs.run
 WHERE thread_id = :thread_id AND status IN ('pending', 'running')
 ORDER BY created_at, seq;
 
--- name: insert_run^
+-- name: insert_run(run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy, stateless, keep_thread, request_id, after_seconds)^
 INSERT INTO runs.run (run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy,
                       stateless, keep_thread, request_id, created_at)
 VALUES (:run_id, :thread_id, :assistant_id, :graph_id, :metadata, :kwargs, :multitask_strategy,
@@ -15,20 +15,20 @@ VALUES (:run_id, :thread_id, :assistant_id, :graph_id, :metadata, :kwargs, :mult
 ON CONFLICT (run_id) DO NOTHING
 RETURNING *;
 
--- name: get_run^
+-- name: get_run(run_id, thread_id)^
 SELECT * FROM runs.run
 WHERE run_id = :run_id AND (:thread_id::uuid IS NULL OR thread_id = :thread_id);
 
--- name: get_run_states
+-- name: get_run_states(run_ids)
 SELECT run_id, status FROM runs.run WHERE run_id = ANY(:run_ids::uuid[]);
 
--- name: list_thread_runs
+-- name: list_thread_runs(thread_id, status, limit, offset)
 SELECT * FROM runs.run
 WHERE thread_id = :thread_id AND (:status::text IS NULL OR status = :status)
 ORDER BY created_at DESC, seq DESC
 LIMIT :limit OFFSET :offset;
 
--- name: search_runs
+-- name: search_runs(thread_id, status, assistant_id, metadata, limit, offset)
 SELECT * FROM runs.run
 WHERE (:thread_id::uuid IS NULL OR thread_id = :thread_id)
   AND (:status::text IS NULL OR status = :status)
@@ -37,7 +37,7 @@ WHERE (:thread_id::uuid IS NULL OR thread_id = :thread_id)
 ORDER BY created_at DESC, seq DESC
 LIMIT :limit OFFSET :offset;
 
--- name: claim_runs
+-- name: claim_runs(graph_ids, limit, executor_id, lease_seconds)
 -- Takes the oldest runnable runs: due, for a graph that the executor serves, first of their thread.
 -- Every claim is a new attempt with a new token. Concurrent claimers skip each other's rows; should two of
 -- them pick runs of one thread, run_one_running makes the second fail and try again.
@@ -73,7 +73,7 @@ RETURNING r.*,
     before.fence_token IS NOT NULL AS resuming,
     extract(epoch FROM clock_timestamp() - coalesce(r.started_at, clock_timestamp()))::float8 AS elapsed_seconds;
 
--- name: renew_leases
+-- name: renew_leases(lease_seconds, executor_id, run_ids, tokens)
 -- Heartbeat: whatever is not returned is no longer the executor's.
 UPDATE runs.run r
 SET lease_expires_at = clock_timestamp() + :lease_seconds::float8 * interval '1 second', executor_id = :executor_id
@@ -81,13 +81,13 @@ FROM unnest(:run_ids::uuid[], :tokens::bigint[]) AS held (run_id, token)
 WHERE r.run_id = held.run_id AND r.fence_token = held.token AND r.status = 'running'
 RETURNING r.run_id, r.fence_token, r.cancel_action;
 
--- name: shorten_leases!
+-- name: shorten_leases(grace_seconds, executor_id)!
 -- The executor's connection is gone: unless it comes back within the grace period, its runs go elsewhere.
 UPDATE runs.run
 SET lease_expires_at = least(lease_expires_at, clock_timestamp() + :grace_seconds::float8 * interval '1 second')
 WHERE status = 'running' AND executor_id = :executor_id;
 
--- name: release_run^
+-- name: release_run(run_id, token)^
 -- A draining executor hands back an unfinished run; the attempt is not spent.
 UPDATE runs.run
 SET status = 'pending', attempt = attempt - 1, executor_id = NULL, lease_expires_at = NULL,
@@ -95,7 +95,7 @@ SET status = 'pending', attempt = attempt - 1, executor_id = NULL, lease_expires
 WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
 RETURNING run_id;
 
--- name: requeue_expired
+-- name: requeue_expired(max_attempts, limit)
 -- Runs whose lease expired and that have attempts left go back to the queue.
 WITH expired AS (
     SELECT run_id FROM runs.run
@@ -111,7 +111,7 @@ FROM expired
 WHERE r.run_id = expired.run_id
 RETURNING r.run_id, r.thread_id, r.attempt;
 
--- name: take_over_expired
+-- name: take_over_expired(max_attempts, limit, lease_seconds)
 -- Runs whose lease expired and that nobody shall execute again: this replica takes the lease itself, with a
 -- new token, to end them. Should it die meanwhile, the lease expires once more and another replica does.
 WITH expired AS (
@@ -129,24 +129,24 @@ FROM expired
 WHERE r.run_id = expired.run_id
 RETURNING r.*;
 
--- name: owned_run^
+-- name: owned_run(run_id, token)^
 -- The run, if this attempt still owns it.
 SELECT * FROM runs.run
 WHERE run_id = :run_id AND fence_token = :token AND status = 'running';
 
--- name: end_run^
+-- name: end_run(status, run_id, token)^
 UPDATE runs.run
 SET status = :status, ended_at = clock_timestamp(), updated_at = clock_timestamp(),
     executor_id = NULL, lease_expires_at = NULL
 WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
 RETURNING *;
 
--- name: delete_owned_run^
+-- name: delete_owned_run(run_id, token)^
 DELETE FROM runs.run
 WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
 RETURNING *;
 
--- name: request_cancel
+-- name: request_cancel(action, reason, run_ids)
 -- A cancel is a column first. Pending runs end here and now; running ones are told.
 UPDATE runs.run
 SET status = CASE status WHEN 'pending' THEN 'interrupted' ELSE status END,
@@ -160,19 +160,19 @@ SET status = CASE status WHEN 'pending' THEN 'interrupted' ELSE status END,
 WHERE run_id = ANY(:run_ids::uuid[]) AND status IN ('pending', 'running')
 RETURNING *;
 
--- name: cancellable_run_ids
+-- name: cancellable_run_ids(statuses, limit)
 SELECT run_id FROM runs.run WHERE status = ANY(:statuses::text[]) LIMIT :limit;
 
--- name: delete_run^
+-- name: delete_run(run_id, thread_id)^
 DELETE FROM runs.run
 WHERE run_id = :run_id AND (:thread_id::uuid IS NULL OR thread_id = :thread_id)
 RETURNING *, nextval('runs.fence_token') AS new_token;
 
--- name: delete_thread_runs
+-- name: delete_thread_runs(thread_id)
 DELETE FROM runs.run WHERE thread_id = :thread_id
 RETURNING *, nextval('runs.fence_token') AS new_token;
 
--- name: queue_stats^
+-- name: queue_stats()^
 SELECT count(*) FILTER (WHERE status = 'pending') AS pending_count,
        count(*) FILTER (WHERE status = 'running') AS running_count,
        coalesce(extract(epoch FROM max(wait) FILTER (WHERE status = 'pending')), 0)::float8 AS wait_max,

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,17 @@ from dotenv import dotenv_values
 
 from threadmill_runs.executor.graphs.errors import ConfigError
 
-# Sections that tell how to build an image or what an editor may know; nothing at run time depends on them.
+# Sections that tell how to build an image; nothing at run time depends on them.
 _BUILD_TIME = frozenset(
     {
-        "$schema", "api_version", "base_image", "building", "dockerfile_lines", "image_distro", "keep_pkg_tools",
-        "name", "node_version", "pip_config_file", "pip_installer", "project_id", "python_version", "source",
+        "$schema", "api_version", "base_image", "dockerfile_lines", "image_distro", "keep_pkg_tools", "node_version",
+        "pip_config_file", "pip_installer", "python_version",
     }
 )  # fmt: skip
 _READ_HERE = frozenset({"graphs", "env", "dependencies"})
-# Sections of which other parts of the server serve these keys. Whatever is in neither table is refused at start:
-# a setting that is accepted and then ignored would be worse.
-_SERVED_ELSEWHERE: Mapping[str, frozenset[str]] = {
-    "store": frozenset({"index", "ttl"}),
-    "checkpointer": frozenset({"ttl"}),
-}
+# Objects of independent settings, whose refusal names the setting. A section is served once some part of the server
+# reads it: one that is accepted and then ignored would be worse than one that is refused.
+_OF_SETTINGS = frozenset({"checkpointer", "http", "store", "webhooks"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +38,12 @@ class GraphSpec:
 
 @dataclass(frozen=True, slots=True)
 class AppConfig:
-    """A langgraph.json that was read and checked; `sections` holds those that other parts serve, as they stand."""
+    """A langgraph.json that was read and checked."""
 
     path: Path
     graphs: tuple[GraphSpec, ...]
     env: Mapping[str, str]
     import_paths: tuple[Path, ...]
-    sections: Mapping[str, Any] = field(default_factory=dict)
 
     def prepare_process(self) -> None:
         """Puts `env` into os.environ, where existing variables win, and the dependencies on the import path."""
@@ -66,9 +62,8 @@ def read_config(path: Path) -> AppConfig:
     return AppConfig(
         path=path.resolve(),
         graphs=_graphs(path, base, document.get("graphs")),
-        env=_env(path, base, document.get("env", {})),
-        import_paths=_import_paths(path, base, document.get("dependencies", [])),
-        sections={name: document[name] for name in _SERVED_ELSEWHERE if name in document},
+        env=_env(path, base, document.get("env") or {}),
+        import_paths=_import_paths(path, base, document.get("dependencies") or []),
     )
 
 
@@ -90,15 +85,8 @@ def _refuse_unsupported(path: Path, document: Mapping[str, Any]) -> None:
     for name, value in document.items():
         if name in _BUILD_TIME or name in _READ_HERE or value is None or value == {}:
             continue
-        if name not in _SERVED_ELSEWHERE:
-            inner = sorted(value) if isinstance(value, dict) and name == "http" else []
-            key = f"{name}.{inner[0]}" if inner else name
-            raise ConfigError(f"{path}: `{key}` is not supported yet")
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path}: `{name}` must be an object")
-        for key in value:
-            if key not in _SERVED_ELSEWHERE[name]:
-                raise ConfigError(f"{path}: `{name}.{key}` is not supported yet")
+        key = f"{name}.{next(iter(value))}" if name in _OF_SETTINGS and isinstance(value, dict) else name
+        raise ConfigError(f"{path}: `{key}` is not supported yet")
 
 
 def _graphs(path: Path, base: Path, section: object) -> tuple[GraphSpec, ...]:
@@ -149,7 +137,7 @@ def _import_paths(path: Path, base: Path, section: object) -> tuple[Path, ...]:
         raise ConfigError(f"{path}: `dependencies` must be a list of strings")
     folders = []
     for item in section:
-        if not item.startswith("."):
+        if not item.startswith((".", "/")):
             continue
         folder = (base / item).resolve()
         if not folder.is_dir():

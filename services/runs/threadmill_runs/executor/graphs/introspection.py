@@ -6,14 +6,19 @@ from typing import Any
 import structlog
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.base import BaseChannel
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from langgraph.pregel.protocol import PregelProtocol
-from pydantic import TypeAdapter, create_model
+from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
+
+from threadmill_runs.executor.graphs.typed_dicts import modern
 
 AnyPregel = Pregel[Any, Any, Any, Any]
 Schema = dict[str, Any]
 log = structlog.get_logger(__name__)
+# What pydantic raises for types that it cannot describe, and Python for annotations that it cannot resolve.
+_INEXPRESSIBLE = (PydanticUserError, TypeError, ValueError, NameError, AttributeError, NotImplementedError)
 
 
 def schemas(graph: PregelProtocol[Any, Any, Any, Any]) -> dict[str, Schema | None]:
@@ -23,11 +28,12 @@ def schemas(graph: PregelProtocol[Any, Any, Any, Any]) -> dict[str, Schema | Non
     """
     if not isinstance(graph, Pregel):  # a remote graph: its own server knows
         return {"input_schema": None, "output_schema": None, "state_schema": None, **_context_schemas(None)}
+    builder = graph.builder if isinstance(graph, CompiledStateGraph) else None
     return {
-        "input_schema": _attempt(graph, "input", graph.get_input_jsonschema),
-        "output_schema": _attempt(graph, "output", graph.get_output_jsonschema),
+        "input_schema": _attempt(graph, "input", graph.get_input_jsonschema, builder and builder.input_schema),
+        "output_schema": _attempt(graph, "output", graph.get_output_jsonschema, builder and builder.output_schema),
         "state_schema": _attempt(graph, "state", lambda: _state_schema(graph)),
-        **_context_schemas(_attempt(graph, "context", graph.get_context_jsonschema)),
+        **_context_schemas(_attempt(graph, "context", graph.get_context_jsonschema, graph.context_schema)),
     }
 
 
@@ -35,10 +41,16 @@ def _context_schemas(context: Schema | None) -> dict[str, Schema | None]:
     return {"config_schema": context or {}, "context_schema": context}
 
 
-def _attempt(graph: AnyPregel, kind: str, build: Callable[[], Schema | None]) -> Schema | None:
+def _attempt(graph: AnyPregel, kind: str, build: Callable[[], Schema | None], declared: object = None) -> Schema | None:
+    """What `build` gives, or what its declared type gives once pydantic can read it; None if neither does."""
     try:
-        return build()
-    except (PydanticUserError, TypeError, ValueError, NameError, AttributeError, NotImplementedError) as error:
+        try:
+            return build()
+        except PydanticUserError as error:
+            if error.code != "typed-dict-version" or declared is None:
+                raise
+            return TypeAdapter[Any](modern(declared)).json_schema()
+    except _INEXPRESSIBLE as error:
         log.info("schema_unavailable", graph=graph.name, schema=kind, error=repr(error))
         return None
 
@@ -49,17 +61,16 @@ def _state_schema(graph: AnyPregel) -> Schema:
     for name in graph.stream_channels_list:
         channel = graph.channels[name]
         if isinstance(channel, BaseChannel) and not name.startswith("_"):
-            kind = channel.UpdateType
+            kind = modern(channel.UpdateType)
             fields[name] = (kind if _expressible(kind) else Any, None)
-    title = graph.get_name("State")
-    schema: Schema = create_model(title, **fields).model_json_schema()
-    return schema
+    model: type[BaseModel] = create_model(graph.get_name("State"), **fields)
+    return model.model_json_schema()
 
 
 def _expressible(kind: Any) -> bool:
     try:
         TypeAdapter(kind).json_schema()
-    except (PydanticUserError, TypeError, ValueError, NameError, AttributeError):
+    except _INEXPRESSIBLE:
         return False
     return True
 

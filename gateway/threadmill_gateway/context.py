@@ -1,0 +1,20 @@
+"""What every handler is given besides the request."""
+
+import asyncio
+from dataclasses import dataclass
+
+from threadmill_gateway.clients import Clients
+from threadmill_gateway.metrics import HttpMetrics
+from threadmill_gateway.settings import GatewaySettings
+from threadmill_gateway.webhooks import Resolver
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts of the process. `closing` is set when it shuts down: streams then end."""
+
+    settings: GatewaySettings
+    clients: Clients
+    metrics: HttpMetrics
+    closing: asyncio.Event
+    resolve: Resolver

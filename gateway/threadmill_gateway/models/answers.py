@@ -1,0 +1,181 @@
+"""Shapes of answers, for OpenAPI only: answers are encoded from protobuf, never validated."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from threadmill_gateway.models.base import JsonObject
+from threadmill_gateway.models.threads import ThreadStatus
+
+
+class Error(BaseModel):
+    """Every error body."""
+
+    detail: str
+
+
+class ThreadTtl(BaseModel):
+    """When and how a thread expires."""
+
+    strategy: Literal["delete", "keep_latest"]
+    ttl_minutes: float
+    expires_at: datetime | None
+
+
+class Thread(BaseModel):
+    """A thread. One that never ran has no `error` and no `interrupts`."""
+
+    thread_id: str
+    created_at: datetime
+    updated_at: datetime
+    state_updated_at: datetime
+    metadata: JsonObject
+    status: ThreadStatus
+    config: JsonObject
+    values: Any
+    error: JsonObject | None = None
+    interrupts: dict[str, list[JsonObject]] = {}
+    ttl: ThreadTtl | None = None
+    extracted: JsonObject = {}
+
+
+class Pruned(BaseModel):
+    """Answer of a prune."""
+
+    pruned_count: int
+
+
+class Storage(BaseModel):
+    """What a thread's checkpoints occupy."""
+
+    thread_id: str
+    total_bytes: int
+    checkpoints: JsonObject
+    channel_values: JsonObject
+    pending_writes: JsonObject
+
+
+class ThreadState(BaseModel):
+    """A snapshot of a thread's state."""
+
+    values: Any
+    next: list[str]
+    tasks: list[JsonObject]
+    metadata: JsonObject | None
+    created_at: datetime | None
+    checkpoint: JsonObject | None
+    parent_checkpoint: JsonObject | None
+    interrupts: list[JsonObject]
+    checkpoint_id: str | None
+    parent_checkpoint_id: str | None
+
+
+class StateUpdated(BaseModel):
+    """Answer of a state update."""
+
+    checkpoint: JsonObject
+    configurable: JsonObject
+    checkpoint_id: str
+
+
+class Run(BaseModel):  # type: ignore[no-redef]  # the plugin's __init__ has **kwargs too
+    """A run."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    status: Literal["pending", "running", "success", "error", "timeout", "interrupted"]
+    metadata: JsonObject
+    kwargs: JsonObject
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"]
+    created_at: datetime
+    updated_at: datetime
+    langsmith_session_name: str | None
+
+
+class AssistantVersion(BaseModel):
+    """One version of an assistant."""
+
+    assistant_id: str
+    graph_id: str
+    config: JsonObject
+    context: JsonObject
+    metadata: JsonObject
+    name: str
+    created_at: datetime
+    version: int
+    description: str | None
+
+
+class Assistant(AssistantVersion):
+    """An assistant at its current version."""
+
+    updated_at: datetime
+
+
+class Drawing(BaseModel):
+    """Nodes and edges of a graph."""
+
+    nodes: list[JsonObject]
+    edges: list[JsonObject]
+
+
+class SubgraphSchemas(BaseModel):
+    """JSON schemas of a subgraph."""
+
+    input_schema: JsonObject | None
+    output_schema: JsonObject | None
+    state_schema: JsonObject | None
+    config_schema: JsonObject | None
+    context_schema: JsonObject | None
+
+
+class Schemas(SubgraphSchemas):
+    """JSON schemas of a graph."""
+
+    graph_id: str
+
+
+class Item(BaseModel):
+    """An item of the store."""
+
+    namespace: list[str]
+    key: str
+    value: JsonObject
+    created_at: datetime
+    updated_at: datetime
+
+
+class Hit(Item):
+    """An item that a search found."""
+
+    score: float | None
+
+
+class Hits(BaseModel):
+    """Answer of a search of the store."""
+
+    items: list[Hit]
+
+
+class Namespaces(BaseModel):
+    """Answer of a listing of namespaces."""
+
+    namespaces: list[list[str]]
+
+
+class Health(BaseModel):
+    """The process serves."""
+
+    ok: bool
+    services: JsonObject
+
+
+class Info(BaseModel):
+    """What the server is."""
+
+    version: str
+    langgraph_py_version: str | None
+    flags: dict[str, bool]
+    host: JsonObject

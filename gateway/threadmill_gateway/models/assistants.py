@@ -1,0 +1,79 @@
+"""Bodies of the assistant endpoints."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from threadmill_gateway.models.base import Absent, AssistantId, JsonObject, Limit, Model, Offset
+from threadmill_gateway.models.runs import Config
+from threadmill_gateway.requests import INT32_MAX
+
+AssistantColumn = Literal[
+    "assistant_id",
+    "graph_id",
+    "name",
+    "description",
+    "config",
+    "context",
+    "created_at",
+    "updated_at",
+    "metadata",
+    "version",
+]
+GraphId = Annotated[str, Field(min_length=1)]
+
+
+class AssistantCreate(Model):
+    """Body of POST /assistants."""
+
+    graph_id: GraphId
+    assistant_id: Absent[AssistantId] = None
+    config: Config = Field(default_factory=dict)
+    context: JsonObject = Field(default_factory=dict)
+    metadata: JsonObject = Field(default_factory=dict)
+    name: str = "Untitled"
+    description: str | None = None
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+
+
+class AssistantPatch(Model):
+    """Body of PATCH /assistants/{assistant_id}: what is absent stays."""
+
+    graph_id: Absent[GraphId] = None
+    config: Absent[Config] = None
+    context: Absent[JsonObject] = None
+    metadata: Absent[JsonObject] = None
+    name: Absent[str] = None
+    description: str | None = None
+
+
+class AssistantCount(Model):
+    """Body of POST /assistants/count."""
+
+    metadata: Absent[JsonObject] = None
+    graph_id: Absent[str] = None
+    name: Absent[str] = None
+
+
+class AssistantSearch(AssistantCount):
+    """Body of POST /assistants/search."""
+
+    limit: Limit = 10
+    offset: Offset = 0
+    sort_by: Absent[Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"]] = None
+    sort_order: Absent[Literal["asc", "desc"]] = None
+    select: list[AssistantColumn] = Field(default_factory=list)
+
+
+class VersionSearch(Model):
+    """Body of POST /assistants/{assistant_id}/versions."""
+
+    metadata: Absent[JsonObject] = None
+    limit: Limit = 10
+    offset: Offset = 0
+
+
+class LatestVersion(Model):
+    """Body of POST /assistants/{assistant_id}/latest."""
+
+    version: Absent[Annotated[int, Field(ge=-INT32_MAX, le=INT32_MAX)]] = None

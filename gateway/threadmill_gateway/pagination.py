@@ -1,0 +1,9 @@
+"""Headers of paged searches."""
+
+
+def page_headers(offset: int, count: int, has_more: bool) -> dict[str, str]:
+    """`X-Pagination-Next` only when more rows exist; `Total` says how far we know rows to reach, not how many match."""
+    reached = offset + count
+    if has_more:
+        return {"X-Pagination-Next": str(reached), "X-Pagination-Total": str(reached + 1)}
+    return {"X-Pagination-Total": str(reached)}

@@ -1,0 +1,191 @@
+"""Responses that last: event streams and waits. Both notice a client that has gone, and then end the gRPC call.
+
+Three tasks serve each: a writer that reads the call, a beat that keeps proxies and clients from giving up, and a
+watcher of the connection. The first to end ends the others.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from threadmill_chassis.grpc_errors import reason_of
+
+from threadmill_gateway import sse
+from threadmill_gateway.errors import problem_of, refuse
+
+# The class is generic in its stubs only.
+if TYPE_CHECKING:
+    Call = grpc.aio.UnaryStreamCall[Any, Any]
+else:
+    Call = Any
+
+WAIT_REJOINS = 5
+REJOIN_SECONDS = 0.5
+
+
+async def first_of(call: Call, timeout_seconds: float) -> Any:
+    """The first message of a stream. Raises what the service answers instead of it; 504 after the timeout."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            message = await call.read()
+    except TimeoutError as error:
+        raise refuse(504, "Gateway Timeout") from error
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    if message is grpc.aio.EOF:
+        raise refuse(502, "the stream ended before it began")
+    return message
+
+
+class LastingReply(Response):
+    """Base of both. `closing` is set when the process shuts down."""
+
+    beat: bytes
+
+    def __init__(self, call: Call, headers: Mapping[str, str], beat_seconds: float, closing: asyncio.Event) -> None:
+        super().__init__(None, headers=dict(headers))
+        del self.headers["content-length"]
+        self._call = call
+        self._beat_seconds = beat_seconds
+        self._closing = closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves until the call ends, the client goes or the process shuts down."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            self._call.cancel()
+            return await _body(send, b"", more=False)
+        writer = asyncio.create_task(self._write(send))
+        beat = asyncio.create_task(self._keep_alive(send))
+        watcher = asyncio.create_task(_until_gone(receive))
+        try:
+            await asyncio.wait({writer, beat, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            finished = writer.done()
+            gone = watcher.done()
+            for task in (writer, beat, watcher):
+                task.cancel()
+            self._call.cancel()
+            results = await asyncio.gather(writer, beat, watcher, return_exceptions=True)
+        _raise_defects(results)
+        if not gone and (finished or self.may_end_early):
+            await _body(send, b"", more=False)
+        return None
+
+    may_end_early = False
+
+    async def _write(self, send: Send) -> None:
+        raise NotImplementedError
+
+    async def _keep_alive(self, send: Send) -> None:
+        while not self._closing.is_set():
+            try:
+                async with asyncio.timeout(self._beat_seconds):
+                    await self._closing.wait()
+            except TimeoutError:
+                await _body(send, self.beat)
+
+
+class EventStream(LastingReply):
+    """Server-sent events of a run or a thread. A clean end when the process shuts down: clients look and reconnect."""
+
+    beat = sse.HEARTBEAT
+    may_end_early = True
+
+    def __init__(
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        beat_seconds: float,
+        closing: asyncio.Event,
+        *,
+        with_ids: bool,
+    ) -> None:
+        super().__init__(call, {**sse.HEADERS, **headers}, beat_seconds, closing)
+        self._with_ids = with_ids
+
+    async def _write(self, send: Send) -> None:
+        try:
+            while (message := await _next(self._call)) is not None:
+                chunk = sse.frames(message.batch.events, self._with_ids)
+                if chunk:
+                    await _body(send, chunk)
+        except grpc.aio.AioRpcError as error:
+            await _body(send, sse.error_frame(problem_of(error)))
+
+
+class WaitReply(LastingReply):
+    """The body of a run's end, with newlines before it to keep the connection alive.
+
+    `rejoin` opens the wait anew when the service behind it goes away in between. A shutdown cuts the connection,
+    so that clients follow `Location` instead of taking an empty body for the result.
+    """
+
+    beat = b"\n"
+
+    def __init__(
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        beat_seconds: float,
+        closing: asyncio.Event,
+        *,
+        rejoin: Callable[[], Call],
+        body: bytes | None = None,
+    ) -> None:
+        super().__init__(call, {"content-type": "application/json", **headers}, beat_seconds, closing)
+        self._rejoin = rejoin
+        self._body_instead = body
+
+    async def _write(self, send: Send) -> None:
+        try:
+            outcome = await self._outcome()
+        except grpc.aio.AioRpcError as error:
+            outcome = orjson.dumps({"__error__": problem_of(error)})
+        await _body(send, outcome if self._body_instead is None else self._body_instead)
+
+    async def _outcome(self) -> bytes:
+        for attempt in range(WAIT_REJOINS + 1):
+            try:
+                while (message := await _next(self._call)) is not None:
+                    if message.HasField("outcome"):
+                        outcome: bytes = message.outcome.body_json
+                        return outcome or b"null"
+            except grpc.aio.AioRpcError as error:
+                if attempt == WAIT_REJOINS or reason_of(error) != "UNAVAILABLE":
+                    raise
+            await asyncio.sleep(REJOIN_SECONDS * attempt)
+            self._call = self._rejoin()
+        return b"null"
+
+
+async def _next(call: Call) -> Any:
+    """The next message; None at the end."""
+    message = await call.read()
+    return None if message is grpc.aio.EOF else message
+
+
+async def _body(send: Send, chunk: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _raise_defects(results: Iterable[BaseException | None]) -> None:
+    """What a side task raised, unless it was cancelled or could not write to a client that has gone."""
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, OSError):
+            raise result
+
+
+def event_reply(name: str, error: dict[str, str]) -> Response:
+    """A stream of one event."""
+    return Response(sse.frame(name, orjson.dumps(error)), headers=sse.HEADERS)

@@ -1,0 +1,223 @@
+"""Runs that answer at once: create, list, read, cancel, delete."""
+
+import asyncio
+
+import grpc
+from starlette.requests import Request
+from starlette.responses import Response
+from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.runs.v1 import runs_pb2
+
+from threadmill_gateway import encode
+from threadmill_gateway.context import Gateway
+from threadmill_gateway.errors import answering, refuse
+from threadmill_gateway.models import answers
+from threadmill_gateway.models.runs import RunBatch, RunColumn, RunCreate, RunsCancel
+from threadmill_gateway.requests import path_id, query_int, query_list, read
+from threadmill_gateway.routes.endpoint import Endpoint, Query
+from threadmill_gateway.routes.threads import load_thread
+from threadmill_gateway.run_requests import create_request
+from threadmill_gateway.webhooks import check_webhook
+
+STATES = {name: value for value, name in encode.RUN_STATES.items()}
+COLUMNS = frozenset(RunColumn.__args__)  # type: ignore[attr-defined]  # what a Literal holds
+CANCELLED_BY_STATUS = {
+    "pending": [runs_pb2.RUN_STATE_PENDING],
+    "running": [runs_pb2.RUN_STATE_RUNNING],
+    "all": [runs_pb2.RUN_STATE_PENDING, runs_pb2.RUN_STATE_RUNNING],
+}
+# A failed create, whichever of the two is missing: clients match this text.
+REFUSALS = {
+    "ASSISTANT_NOT_FOUND": (404, "Thread or assistant not found."),
+    "THREAD_NOT_FOUND": (404, "Thread or assistant not found."),
+    "THREAD_BUSY": (
+        409,
+        "Thread is already running a task. Wait for it to finish or choose a different multitask strategy.",
+    ),
+}
+# Runs of one batch that are created side by side.
+CREATES_AT_ONCE = 8
+NOT_CANCELLABLE = (404, "No matching runs to cancel. They have ended, or were not found.")
+
+
+async def new_run(
+    request: Request, gateway: Gateway, thread_id: str | None
+) -> tuple[RunCreate, runs_pb2.CreateRunRequest]:
+    """The validated body, and what the runs api is asked. Shared by create, wait and stream."""
+    body = await read(request, RunCreate, gateway.settings.http_max_request_body_bytes)
+    return body, await _checked(body, request, gateway, thread_id)
+
+
+async def _checked(
+    body: RunCreate, request: Request, gateway: Gateway, thread_id: str | None
+) -> runs_pb2.CreateRunRequest:
+    if body.webhook is not None:
+        await check_webhook(body.webhook, gateway.resolve, gateway.settings.webhook_allow_loopback)
+    return create_request(body, thread_id, request.headers)
+
+
+def thread_of_new_run(request: Request) -> str:
+    """The thread id of a create's path, with the shorter text that creates have."""
+    return path_id(request, "thread", detail="Invalid thread ID")
+
+
+async def create_run(request: Request, gateway: Gateway) -> Response:
+    """Queues a run on a thread."""
+    _, question = await new_run(request, gateway, thread_of_new_run(request))
+    run = await _create(gateway, question)
+    return encode.document_response(
+        encode.run(run), {"Content-Location": f"/threads/{run.thread_id}/runs/{run.run_id}"}
+    )
+
+
+async def create_stateless_run(request: Request, gateway: Gateway) -> Response:
+    """Queues a run on a temporary thread."""
+    _, question = await new_run(request, gateway, None)
+    run = await _create(gateway, question)
+    return encode.document_response(encode.run(run), {"Content-Location": f"/runs/{run.run_id}"})
+
+
+async def create_batch(request: Request, gateway: Gateway) -> Response:
+    """Queues several stateless runs. All bodies are checked before the first run is created."""
+    bodies = await read(request, RunBatch, gateway.settings.http_max_request_body_bytes)
+    questions = [await _checked(body, request, gateway, None) for body in bodies.root]
+    free = asyncio.Semaphore(CREATES_AT_ONCE)
+
+    async def create(question: runs_pb2.CreateRunRequest) -> runs_pb2.Run:
+        async with free:
+            return await _create(gateway, question)
+
+    runs = await asyncio.gather(*map(create, questions))
+    return encode.document_response([encode.run(run) for run in runs])
+
+
+async def _create(gateway: Gateway, question: runs_pb2.CreateRunRequest) -> runs_pb2.Run:
+    with answering(**REFUSALS):
+        return await gateway.clients.ask(gateway.clients.runs.CreateRun, question)
+
+
+async def list_runs(request: Request, gateway: Gateway) -> Response:
+    """Runs of a thread, newest first."""
+    thread_id = path_id(request, "thread")
+    select = query_list(request, "select")
+    if unknown := [name for name in select if name not in COLUMNS]:
+        raise refuse(422, f"Invalid select: {', '.join(unknown)}")
+    status = request.query_params.get("status")
+    question = runs_pb2.ListRunsRequest(
+        thread_id=thread_id,
+        limit=query_int(request, "limit", 10, minimum=1, maximum=1000),
+        offset=query_int(request, "offset", 0, minimum=0),
+        state=STATES.get(status or "", runs_pb2.RUN_STATE_UNSPECIFIED),
+    )
+    runs: list[runs_pb2.Run] = []
+    if not status or status in STATES:
+        runs = list((await gateway.clients.ask(gateway.clients.runs.ListRuns, question)).runs)
+    if not runs:
+        await load_thread(gateway, thread_id)  # tells an unknown thread from one without runs
+    return encode.document_response([encode.selected(encode.run(run), select) for run in runs])
+
+
+async def get_run(request: Request, gateway: Gateway) -> Response:
+    """One run."""
+    reference = run_ref(request)
+    try:
+        run = await gateway.clients.ask(gateway.clients.runs.GetRun, runs_pb2.GetRunRequest(run=reference))
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != "RUN_NOT_FOUND":
+            raise
+        await load_thread(gateway, reference.thread_id)
+        raise refuse(404, "Not Found") from error
+    return encode.document_response(encode.run(run))
+
+
+def run_ref(request: Request) -> runs_pb2.RunRef:
+    """The run that the path names; 422 for malformed ids."""
+    thread_id = path_id(request, "thread") if "thread_id" in request.path_params else ""
+    return runs_pb2.RunRef(thread_id=thread_id, run_id=path_id(request, "run"))
+
+
+async def delete_run(request: Request, gateway: Gateway) -> Response:
+    """Deletes a run; a running one is stopped first."""
+    question = runs_pb2.DeleteRunRequest(run=run_ref(request))
+    await gateway.clients.ask(gateway.clients.runs.DeleteRun, question)
+    return encode.no_content()
+
+
+def cancel_action(request: Request) -> runs_pb2.CancelAction.ValueType:
+    """The `action` parameter; anything but `rollback` is an interrupt."""
+    if request.query_params.get("action") == "rollback":
+        return runs_pb2.CANCEL_ACTION_ROLLBACK
+    return runs_pb2.CANCEL_ACTION_INTERRUPT
+
+
+def cancel_question(request: Request, thread_id: str, run_ids: list[str]) -> runs_pb2.CancelRunsRequest:
+    """A cancel of named runs, whose reason shows in the thread's error."""
+    action = cancel_action(request)
+    word = "rollback" if action == runs_pb2.CANCEL_ACTION_ROLLBACK else "interrupt"
+    return runs_pb2.CancelRunsRequest(
+        thread_id=thread_id,
+        run_ids=run_ids,
+        action=action,
+        reason=f"{word} requested via POST {request.url.path}",
+    )
+
+
+async def ask_cancel(gateway: Gateway, question: runs_pb2.CancelRunsRequest) -> None:
+    """Cancels, with the contract's texts for what cannot be."""
+    with answering(RUN_NOT_FOUND=(404, "No runs found to cancel."), NOT_CANCELLABLE=NOT_CANCELLABLE):
+        await gateway.clients.ask(gateway.clients.runs.CancelRuns, question)
+
+
+async def cancel_runs(request: Request, gateway: Gateway) -> Response:
+    """Cancels several runs, by name or by status."""
+    body = await read(request, RunsCancel, gateway.settings.http_max_request_body_bytes)
+    question = cancel_question(request, body.thread_id or "", body.run_ids or [])
+    if body.status:
+        question.states.extend(CANCELLED_BY_STATUS[body.status])
+    await ask_cancel(gateway, question)
+    return encode.no_content()
+
+
+_THREAD = "/threads/{thread_id}/runs"
+_CREATE_ERRORS = (400, 404, 409, 422)
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/runs", create_stateless_run, "Create a stateless run", RunCreate, answers.Run, errors=(400, 404, 422)
+    ),
+    Endpoint(
+        "POST",
+        "/runs/batch",
+        create_batch,
+        "Create stateless runs",
+        RunBatch,
+        list[answers.Run],
+        errors=(400, 404, 422),
+    ),
+    Endpoint(
+        "POST",
+        "/runs/cancel",
+        cancel_runs,
+        "Cancel runs",
+        RunsCancel,
+        status=204,
+        errors=(404, 422),
+        query=(Query("action", "`interrupt` (default) or `rollback`"),),
+    ),
+    Endpoint("POST", _THREAD, create_run, "Create a run on a thread", RunCreate, answers.Run, errors=_CREATE_ERRORS),
+    Endpoint(
+        "GET",
+        _THREAD,
+        list_runs,
+        "List the runs of a thread",
+        answer=list[answers.Run],
+        errors=(400, 404, 422),
+        query=(
+            Query("limit", "At most so many", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10}),
+            Query("offset", "Runs to skip", {"type": "integer", "minimum": 0, "default": 0}),
+            Query("status", "Only runs of this status"),
+            Query("select", "Only these columns", {"type": "array", "items": {"enum": sorted(COLUMNS)}}),
+        ),
+    ),
+    Endpoint("GET", _THREAD + "/{run_id}", get_run, "Read a run", answer=answers.Run, errors=(404, 422)),
+    Endpoint("DELETE", _THREAD + "/{run_id}", delete_run, "Delete a run", status=204, errors=(404, 422)),
+)

@@ -1,0 +1,272 @@
+"""Runs that a client waits for or follows, and the stream of a thread."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import grpc
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.runs.v1 import runs_pb2
+
+from threadmill_gateway import encode
+from threadmill_gateway.context import Gateway
+from threadmill_gateway.errors import answering, problem_of, refuse
+from threadmill_gateway.models.runs import RunCreate
+from threadmill_gateway.requests import path_id, query_flag, query_list
+from threadmill_gateway.responses import Call, EventStream, WaitReply, event_reply, first_of
+from threadmill_gateway.routes.endpoint import Endpoint, Query
+from threadmill_gateway.routes.runs import (
+    NOT_CANCELLABLE,
+    REFUSALS,
+    ask_cancel,
+    cancel_question,
+    new_run,
+    run_ref,
+    thread_of_new_run,
+)
+
+THREAD_STREAM_MODES = frozenset({"run_modes", "lifecycle", "state_update"})
+_THREAD_EVENT_ID = re.compile(r"-|\d+(?:-\d+)?")
+
+
+async def wait_run(request: Request, gateway: Gateway) -> Response:
+    """Creates a run on a thread and answers with its result."""
+    return await _create_and_wait(request, gateway, thread_of_new_run(request))
+
+
+async def wait_stateless_run(request: Request, gateway: Gateway) -> Response:
+    """Creates a stateless run and answers with its result."""
+    return await _create_and_wait(request, gateway, None)
+
+
+async def _create_and_wait(request: Request, gateway: Gateway, thread_id: str | None) -> Response:
+    body, question = await new_run(request, gateway, thread_id)
+    cancels = body.on_disconnect == "cancel"
+    call = _wait(gateway, runs_pb2.WaitRunRequest(create=question, cancel_on_disconnect=cancels))
+    with answering(**REFUSALS):
+        first = await first_of(call, gateway.settings.call_timeout_seconds)
+    return _wait_reply(gateway, call, first.run, cancels)
+
+
+async def join_run(request: Request, gateway: Gateway) -> Response:
+    """Waits for an existing run. An unknown one is a failed result, not a 404."""
+    question = runs_pb2.WaitRunRequest(
+        run=run_ref(request), cancel_on_disconnect=query_flag(request, "cancel_on_disconnect")
+    )
+    call = _wait(gateway, question)
+    try:
+        first = await first_of(call, gateway.settings.call_timeout_seconds)
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != "RUN_NOT_FOUND":
+            raise
+        return encode.document_response({"__error__": problem_of(error)})
+    return _wait_reply(gateway, call, first.run, question.cancel_on_disconnect)
+
+
+async def cancel_run(request: Request, gateway: Gateway) -> Response:
+    """Cancels a run; with `wait`, answers once it has ended."""
+    reference = run_ref(request)
+    question = cancel_question(request, reference.thread_id, [reference.run_id])
+    if not query_flag(request, "wait"):
+        await ask_cancel(gateway, question)
+        return Response(status_code=202)
+    # The wait begins before the cancel: a rollback deletes the run, and nobody could wait for it any more.
+    call = _wait(gateway, runs_pb2.WaitRunRequest(run=reference))
+    try:
+        with answering(RUN_NOT_FOUND=(404, "No runs found to cancel."), NOT_CANCELLABLE=NOT_CANCELLABLE):
+            first = await first_of(call, gateway.settings.call_timeout_seconds)
+            await ask_cancel(gateway, question)
+    except BaseException:
+        call.cancel()
+        raise
+    return _wait_reply(gateway, call, first.run, False, body=b"{}")
+
+
+def _wait(gateway: Gateway, question: runs_pb2.WaitRunRequest) -> Call:
+    return gateway.clients.follow(gateway.clients.runs.WaitRun, question)
+
+
+def _wait_reply(gateway: Gateway, call: Call, run: runs_pb2.Run, cancels: bool, body: bytes | None = None) -> WaitReply:
+    location = f"/threads/{run.thread_id}/runs/{run.run_id}"
+    again = runs_pb2.WaitRunRequest(
+        run=runs_pb2.RunRef(thread_id=run.thread_id, run_id=run.run_id), cancel_on_disconnect=cancels
+    )
+    rejoin: Callable[[], Call] = partial(_wait, gateway, again)
+    return WaitReply(
+        call,
+        {"location": f"{location}/join", "content-location": location},
+        gateway.settings.heartbeat_seconds,
+        gateway.closing,
+        rejoin=rejoin,
+        body=body,
+    )
+
+
+async def stream_run(request: Request, gateway: Gateway) -> Response:
+    """Creates a run on a thread and streams it."""
+    return await _create_and_stream(request, gateway, thread_of_new_run(request))
+
+
+async def stream_stateless_run(request: Request, gateway: Gateway) -> Response:
+    """Creates a stateless run and streams it."""
+    return await _create_and_stream(request, gateway, None)
+
+
+async def _create_and_stream(request: Request, gateway: Gateway, thread_id: str | None) -> Response:
+    body, question = await new_run(request, gateway, thread_id)
+    call = gateway.clients.follow(
+        gateway.clients.runs.StreamRun,
+        runs_pb2.StreamRunRequest(create=question, cancel_on_disconnect=body.on_disconnect == "cancel"),
+    )
+    with answering(**REFUSALS):
+        first = await first_of(call, gateway.settings.call_timeout_seconds)
+    location = _location(first.run, stateless=thread_id is None)
+    return _event_stream(gateway, call, location, with_ids=body.stream_resumable)
+
+
+async def join_stream(request: Request, gateway: Gateway) -> Response:
+    """Follows an existing run. An unknown one is an `error` event, not a 404."""
+    reference = run_ref(request)
+    question = runs_pb2.StreamRunRequest(
+        run=reference,
+        last_event_id=request.headers.get("last-event-id", ""),
+        stream_modes=query_list(request, "stream_mode"),
+        cancel_on_disconnect=query_flag(request, "cancel_on_disconnect"),
+    )
+    call = gateway.clients.follow(gateway.clients.runs.StreamRun, question)
+    try:
+        first = await first_of(call, gateway.settings.call_timeout_seconds)
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != "RUN_NOT_FOUND":
+            raise
+        return event_reply("error", problem_of(error))
+    resumable = bool(orjson.loads(first.run.kwargs_json or b"{}").get("resumable"))
+    location = _location(first.run, stateless=not reference.thread_id)
+    return _event_stream(gateway, call, location, with_ids=resumable)
+
+
+def _location(run: runs_pb2.Run, *, stateless: bool) -> str:
+    return f"/runs/{run.run_id}" if stateless else f"/threads/{run.thread_id}/runs/{run.run_id}"
+
+
+def _event_stream(gateway: Gateway, call: Call, location: str, *, with_ids: bool) -> EventStream:
+    return EventStream(
+        call,
+        {"location": f"{location}/stream", "content-location": location},
+        gateway.settings.heartbeat_seconds,
+        gateway.closing,
+        with_ids=with_ids,
+    )
+
+
+async def stream_thread(request: Request, gateway: Gateway) -> Response:
+    """Follows all runs of a thread until the client goes."""
+    question = runs_pb2.StreamThreadRequest(
+        thread_id=path_id(request, "thread"),
+        stream_modes=_thread_modes(request),
+        last_event_id=request.headers.get("last-event-id", ""),
+    )
+    if question.last_event_id and not _THREAD_EVENT_ID.fullmatch(question.last_event_id):
+        raise refuse(422, "Invalid last-event-id: must be a valid Redis stream ID")
+    call = gateway.clients.follow(gateway.clients.runs.StreamThread, question)
+    return EventStream(call, {}, gateway.settings.heartbeat_seconds, gateway.closing, with_ids=True)
+
+
+def _thread_modes(request: Request) -> list[str]:
+    """`stream_modes` (the last one counts), or `stream_mode`, as the SDKs send it."""
+    given = request.query_params.getlist("stream_modes")
+    if given:
+        modes = [part.strip() for part in given[-1].split(",") if part.strip()]
+    else:
+        modes = query_list(request, "stream_mode")
+    for mode in modes:
+        if mode not in THREAD_STREAM_MODES:
+            raise refuse(422, f"Invalid stream mode: {mode}")
+    return modes
+
+
+_THREAD = "/threads/{thread_id}/runs"
+_RUN = _THREAD + "/{run_id}"
+_CREATE_ERRORS = (400, 404, 409, 422)
+_SSE = "text/event-stream"
+_GONE = Query("cancel_on_disconnect", "Cancel the run when the client goes", {"type": "boolean", "default": False})
+_MODES = Query("stream_mode", "Only events of these modes", {"type": "array", "items": {"type": "string"}})
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/runs/wait",
+        wait_stateless_run,
+        "Create a stateless run and wait",
+        RunCreate,
+        Any,
+        errors=(400, 404, 422),
+    ),
+    Endpoint(
+        "POST",
+        "/runs/stream",
+        stream_stateless_run,
+        "Create a stateless run and stream it",
+        RunCreate,
+        str,
+        errors=(400, 404, 422),
+        media_type=_SSE,
+    ),
+    Endpoint(
+        "GET",
+        "/runs/{run_id}/stream",
+        join_stream,
+        "Follow a stateless run",
+        answer=str,
+        errors=(422,),
+        query=(_MODES, _GONE),
+        media_type=_SSE,
+    ),
+    Endpoint("POST", _THREAD + "/wait", wait_run, "Create a run and wait", RunCreate, Any, errors=_CREATE_ERRORS),
+    Endpoint(
+        "POST",
+        _THREAD + "/stream",
+        stream_run,
+        "Create a run and stream it",
+        RunCreate,
+        str,
+        errors=_CREATE_ERRORS,
+        media_type=_SSE,
+    ),
+    Endpoint("GET", _RUN + "/join", join_run, "Wait for a run", answer=Any, errors=(422,), query=(_GONE,)),
+    Endpoint(
+        "GET",
+        _RUN + "/stream",
+        join_stream,
+        "Follow a run",
+        answer=str,
+        errors=(422,),
+        query=(_MODES, _GONE),
+        media_type=_SSE,
+    ),
+    Endpoint(
+        "POST",
+        _RUN + "/cancel",
+        cancel_run,
+        "Cancel a run",
+        status=202,
+        errors=(404, 422),
+        query=(
+            Query("wait", "Answer 200 once the run has ended", {"type": "boolean", "default": False}),
+            Query("action", "`interrupt` (default) or `rollback`"),
+        ),
+    ),
+    Endpoint(
+        "GET",
+        "/threads/{thread_id}/stream",
+        stream_thread,
+        "Follow all runs of a thread",
+        answer=str,
+        errors=(422,),
+        query=(Query("stream_modes", "Comma-separated: run_modes, lifecycle, state_update"),),
+        media_type=_SSE,
+    ),
+)

@@ -1,0 +1,63 @@
+"""Uvicorn as the gateway runs it: on a socket of our own, without signal handlers, ending streams at shutdown."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+from threadmill_chassis.grpc_server import AddressInUse
+
+from threadmill_gateway.settings import GatewaySettings
+
+BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """Sets `closing` before it waits for open responses: streams would otherwise use up the whole drain time."""
+
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
+        super().__init__(config)
+        self._closing = closing
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends streams, drains, closes."""
+        self._closing.set()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the process's (`lifecycle`), which sets `should_exit`."""
+        yield
+
+
+def make_server(app: ASGIApp, settings: GatewaySettings, closing: asyncio.Event) -> Server:
+    """A server that has yet to be given its socket."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=settings.http_keep_alive_seconds,
+        timeout_graceful_shutdown=settings.http_drain_seconds,
+    )
+    return Server(config, closing)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises AddressInUse with one clear sentence."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)  # at once: only then does a second process on this port fail
+    except OSError as error:
+        raise AddressInUse(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    return listener

@@ -1,0 +1,5 @@
+"""`python -m threadmill_runs.executor`."""
+
+from threadmill_runs.executor.main import main
+
+main()

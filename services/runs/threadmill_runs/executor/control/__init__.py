@@ -1,0 +1,1 @@
+"""The executor's link to the runs api: slots and heartbeats up, assignments and cancels down."""

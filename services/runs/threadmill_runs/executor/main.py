@@ -1,0 +1,34 @@
+"""Entry point of the executor process."""
+
+from contextlib import AsyncExitStack
+
+import structlog
+from threadmill_chassis import logs
+from threadmill_chassis.grpc_server import serving
+from threadmill_chassis.lifecycle import run_process, supervised
+
+from threadmill_runs.executor.graphs.config_file import read_config
+from threadmill_runs.executor.graphs.registry import GraphRegistry
+from threadmill_runs.executor.settings import ExecutorSettings
+from threadmill_runs.executor.wiring import build
+
+log = structlog.get_logger(__name__)
+
+
+def main() -> None:
+    """Loads the application, then executes its runs until SIGTERM or SIGINT, and drains."""
+    run_process(_execute)
+
+
+async def _execute() -> None:
+    settings = ExecutorSettings()  # pydantic-settings reads the environment
+    logs.configure(settings, "executor")
+    registry = GraphRegistry.load(read_config(settings.config))
+    async with AsyncExitStack() as stack:
+        executor = build(settings, registry, stack)
+        await stack.enter_async_context(serving(settings, settings.bind, executor.registrations))
+        await supervised(
+            lambda: executor.link.drain(settings.drain_seconds),
+            control_link=executor.link.run(),
+            loop_watch=executor.loops.watch(),
+        )

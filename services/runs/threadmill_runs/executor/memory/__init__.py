@@ -1,0 +1,9 @@
+"""The store that graphs see: LangGraph's BaseStore over the gRPC contract of the store service.
+
+Usable from synchronous and asynchronous nodes on any thread and any event loop; knows the contract and nothing else
+of the service behind it.
+"""
+
+from threadmill_runs.executor.memory.store import GrpcStore, StoreUnavailable
+
+__all__ = ["GrpcStore", "StoreUnavailable"]

@@ -1,0 +1,93 @@
+"""GrpcStore: LangGraph's BaseStore on a stub of the store service."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import cast
+
+import grpc
+from langgraph.store.base import BaseStore, InvalidNamespaceError, Op, Result, TTLConfig
+from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.store.v1 import store_pb2, store_pb2_grpc
+
+from threadmill_runs.executor.memory.coalescer import Coalescer, Refused
+from threadmill_runs.executor.memory.codec import decode_result, encode_op
+
+NAMESPACE_REASONS = frozenset({"INVALID_NAMESPACE", "EMPTY_NAMESPACE", "RESERVED_NAMESPACE"})
+LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+# LangGraph fills in what a caller left open from this; None makes it leave the choice open for the service, whose
+# settings decide. The declared types do not provide for that, so they are overruled.
+LEFT_TO_THE_SERVICE = cast("TTLConfig", {"refresh_on_read": None, "default_ttl": None})
+
+
+class StoreUnavailable(ConnectionError):
+    """The store service did not answer, in spite of retries."""
+
+
+class GrpcStore(BaseStore):
+    """A store for graphs, whose calls travel over one channel on one event loop, the control loop.
+
+    Its synchronous methods may be called on any thread but the control loop's, even on one that runs another event
+    loop (which they block, as any synchronous call does); its asynchronous ones on any event loop. Operations that
+    arrive in one turn of the control loop share a call. Reads of a batch see the state before its writes.
+
+    Raises InvalidNamespaceError, ValueError for other refusals, TypeError for values that are no JSON,
+    StoreUnavailable.
+    """
+
+    supports_ttl = True
+    ttl_config = LEFT_TO_THE_SERVICE
+
+    def __init__(self, stub: store_pb2_grpc.StoreStub, control_loop: asyncio.AbstractEventLoop) -> None:
+        self._stub = cast("store_pb2_grpc.StoreAsyncStub", stub)  # the generated class is one; its types are two
+        self._loop = control_loop
+        self._coalescer = Coalescer(self._send)
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Executes operations and blocks until their results are there, in order."""
+        if _running_loop() is self._loop:
+            raise RuntimeError("a synchronous store call on the control loop would wait for itself; use abatch")
+        listed = list(ops)
+        messages = [encode_op(op) for op in listed]
+        results = asyncio.run_coroutine_threadsafe(self._request(messages), self._loop).result()
+        return _decoded(listed, results)
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Executes operations; their results, in order."""
+        # Encoding and decoding happen here, on the caller's loop: a large value does not hold up the control loop.
+        listed = list(ops)
+        messages = [encode_op(op) for op in listed]
+        if _running_loop() is self._loop:
+            results = await self._request(messages)
+        else:
+            results = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._request(messages), self._loop))
+        return _decoded(listed, results)
+
+    async def _request(self, messages: list[store_pb2.Op]) -> list[store_pb2.Result]:
+        try:
+            return await self._coalescer.request(messages)
+        except Refused as error:
+            kind = InvalidNamespaceError if error.reason in NAMESPACE_REASONS else ValueError
+            raise kind(error.message) from None
+
+    async def _send(self, ops: list[store_pb2.Op]) -> list[store_pb2.Result]:
+        try:
+            response = await self._stub.Batch(store_pb2.BatchRequest(ops=ops))
+        except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
+                raise Refused(error.details() or "", reason_of(error)) from error
+            if error.code() in LOST:
+                raise StoreUnavailable(f"the store does not answer: {error.details()}") from error
+            raise
+        return list(response.results)
+
+
+def _decoded(ops: list[Op], results: list[store_pb2.Result]) -> list[Result]:
+    return [decode_result(op, result) for op, result in zip(ops, results, strict=True)]
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

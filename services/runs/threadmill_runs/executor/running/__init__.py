@@ -1,0 +1,1 @@
+"""Executing one attempt of one run: from its assignment to its outcome."""

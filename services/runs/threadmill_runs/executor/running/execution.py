@@ -1,0 +1,174 @@
+"""Running the graph of one attempt on a user loop: stream it, send its events, and see how it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.store.base import BaseStore
+from langgraph.types import StateSnapshot
+from threadmill_protos.runs.v1 import executors_pb2
+
+from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
+from threadmill_runs.executor.encoding import encode
+from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
+from threadmill_runs.executor.graphs.state_view import interrupts_by_task
+from threadmill_runs.executor.running.failures import describe, log_failure
+from threadmill_runs.executor.running.kwargs import RunKwargs
+from threadmill_runs.executor.running.outbox import Outbox
+from threadmill_runs.executor.running.stream_events import EventEncoder, langgraph_modes
+
+log = structlog.get_logger(__name__)
+
+Outcome = executors_pb2.Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """All that one attempt needs. `run` is for the user loop, and may be cancelled there at any time."""
+
+    assignment: executors_pb2.AttachResponse.Assignment
+    kwargs: RunKwargs
+    registry: GraphRegistry
+    saver: BaseCheckpointSaver[str] | None
+    store: BaseStore
+    outbox: Outbox
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def with_saver(self, saver: BaseCheckpointSaver[str] | None) -> "Execution":
+        """The same attempt with another checkpointer, to read its state after it was stopped."""
+        return replace(self, saver=saver)
+
+    async def run(self) -> Outcome:
+        """Runs the graph to its end. What the graph raises is an outcome; LeaseLost and cancels are raised."""
+        structlog.contextvars.bind_contextvars(
+            run_id=self.assignment.fence.run_id,
+            thread_id=self.assignment.thread_id,
+            request_id=self.assignment.request_id,
+        )
+        try:
+            async with asyncio.timeout(self.assignment.timeout_seconds) as timeout:
+                return await self._run_graph()
+        except (LeaseLost, SaverClosed, asyncio.CancelledError):
+            raise
+        except TimeoutError as error:
+            return await self._timed_out_or_failed(error, timed_out=timeout.expired())
+        except Exception as error:  # noqa: BLE001  # the top of user code: whatever it raises is the run's outcome
+            return await self._failed(error)
+
+    async def _run_graph(self) -> Outcome:
+        async with self._open() as graph:
+            config = await self._start_config()
+            encoder = EventEncoder(self.kwargs.stream_modes, subgraphs=self.kwargs.subgraphs)
+            async for namespace, mode, data in self._chunks(graph, config):
+                self._note(namespace, mode, data)
+                for name, data_json in encoder.encode(namespace, mode, data):
+                    await self.outbox.put(name, data_json)
+            return await self._resting(graph, Outcome.RESULT_SUCCESS)
+
+    def _open(self) -> Any:
+        schema_context = self.kwargs.context or None
+        return self.registry.open(
+            self.assignment.graph_id,
+            config=self._config(),
+            access="threads.create_run",
+            context=schema_context,
+            checkpointer=self.saver,
+            store=self.store,
+        )
+
+    def _config(self) -> RunnableConfig:
+        return self.kwargs.config  # type: ignore[return-value]  # a JSON object in the shape of RunnableConfig
+
+    async def _start_config(self) -> tuple[RunnableConfig, Any]:
+        """Config and input to start with: a resumed run goes on from its own last checkpoint, if it made one."""
+        config = self._config()
+        if self.saver is None or not self.assignment.resuming:
+            return config, self.kwargs.input
+        latest = self._latest()
+        saved = await self.saver.aget_tuple(latest)
+        if saved is not None and saved.metadata.get("run_id") == self.assignment.fence.run_id:
+            log.info("run_resumed", step=saved.metadata.get("step"))
+            return {**config, "configurable": {**config["configurable"], **latest["configurable"]}}, None
+        return config, self.kwargs.input
+
+    def _latest(self) -> RunnableConfig:
+        """The newest checkpoint of the root graph, wherever the run was forked from."""
+        return {"configurable": {"thread_id": self.assignment.thread_id, "checkpoint_ns": "", "checkpoint_id": None}}
+
+    async def _chunks(
+        self, graph: AnyPregel, start: tuple[RunnableConfig, Any]
+    ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
+        """(namespace, mode, data) of everything that the graph streams."""
+        config, graph_input = start
+        arguments: dict[str, Any] = {
+            "stream_mode": langgraph_modes(self.kwargs.stream_modes),
+            "subgraphs": self.kwargs.subgraphs,
+            "interrupt_before": self.kwargs.interrupt_before,
+            "interrupt_after": self.kwargs.interrupt_after,
+            "context": self.kwargs.context_for(graph.context_schema),
+        }
+        if self.saver is not None:
+            arguments["durability"] = self.kwargs.durability
+        if "events" in self.kwargs.stream_modes:
+            async for event in graph.astream_events(graph_input, config, version="v2", **arguments):
+                for chunk in self._of_event(event):
+                    yield chunk
+            return
+        async for chunk in graph.astream(graph_input, config, **arguments):
+            yield chunk if self.kwargs.subgraphs else ((), *chunk)
+
+    def _of_event(self, event: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str, Any]]:
+        """A LangChain event, and what the root graph streams inside it."""
+        chunks: list[tuple[tuple[str, ...], str, Any]] = [((), "events", event)]
+        if event["event"] == "on_chain_stream" and event["run_id"] == self.assignment.fence.run_id:
+            inner = event["data"]["chunk"]
+            chunks.append(inner if self.kwargs.subgraphs else ((), *inner))
+        return chunks
+
+    def _note(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
+        """Remembers the last root values, which a run without checkpoints rests in."""
+        if mode == "values" and not namespace:
+            self.seen["values"] = data
+
+    async def _timed_out_or_failed(self, error: TimeoutError, *, timed_out: bool) -> Outcome:
+        if not timed_out:
+            return await self._failed(error)
+        log.warning("run_timed_out")
+        outcome = await self.rest(Outcome.RESULT_TIMEOUT)
+        outcome.error_json = encode({"error": "TimeoutError", "message": ""})
+        return outcome
+
+    async def _failed(self, error: Exception) -> Outcome:
+        log_failure(error)
+        shown = encode(describe(error))
+        await self.outbox.put("error", shown)
+        outcome = await self.rest(Outcome.RESULT_ERROR)
+        outcome.error_json = shown
+        return outcome
+
+    async def rest(self, result: "Outcome.Result.ValueType") -> Outcome:
+        """The outcome of a run that did not end by itself, with the state that its checkpoints hold."""
+        try:
+            async with self._open() as graph:
+                return await self._resting(graph, result)
+        except (LeaseLost, SaverClosed):
+            raise
+        except Exception as error:  # noqa: BLE001  # the user's factory, or a state that cannot be read
+            log_failure(error)
+            return Outcome(result=result)
+
+    async def _resting(self, graph: AnyPregel, result: "Outcome.Result.ValueType") -> Outcome:
+        if self.saver is None:
+            values = encode(self.seen["values"]) if "values" in self.seen else b""
+            return Outcome(result=result, values_json=values)
+        snapshot: StateSnapshot = await graph.aget_state(self._latest())
+        return Outcome(
+            result=result,
+            values_json=encode(snapshot.values),
+            has_next=bool(snapshot.next),
+            interrupts_json=encode(interrupts_by_task(snapshot)),
+        )

@@ -1,0 +1,94 @@
+"""From the JSON document of an assignment to what LangGraph is called with."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, get_type_hints
+
+from langgraph.types import Command, Send
+from threadmill_protos.runs.v1 import executors_pb2
+
+from threadmill_runs.executor.encoding import decode
+
+LANGGRAPH_VERSION = version("langgraph")
+API_VERSION = version("threadmill-runs")
+
+
+@dataclass(frozen=True, slots=True)
+class RunKwargs:
+    """One run's arguments."""
+
+    input: Any
+    config: dict[str, Any]
+    context: dict[str, Any]
+    stream_modes: list[str]
+    subgraphs: bool
+    interrupt_before: Any
+    interrupt_after: Any
+    durability: str
+
+    @classmethod
+    def of(cls, assignment: executors_pb2.AttachResponse.Assignment) -> "RunKwargs":
+        """Decodes an assignment; its command wins over its input."""
+        kwargs = decode(assignment.kwargs_json)
+        command = kwargs.get("command")
+        return cls(
+            input=kwargs.get("input") if command is None else _command(command),
+            config=_config(kwargs["config"], assignment),
+            context=kwargs.get("context") or {},
+            stream_modes=list(kwargs["stream_mode"]),
+            subgraphs=bool(kwargs.get("subgraphs")),
+            interrupt_before=kwargs.get("interrupt_before"),
+            interrupt_after=kwargs.get("interrupt_after"),
+            durability=kwargs.get("durability") or "async",
+        )
+
+    def context_for(self, schema: Any) -> dict[str, Any] | None:
+        """The part of context (and of `configurable`) that the graph's context schema declares; None without one."""
+        if schema is None:
+            return None
+        given = {**self.config["configurable"], **self.context}
+        declared = _fields(schema)
+        return {key: value for key, value in given.items() if key in declared}
+
+
+def _command(command: Mapping[str, Any]) -> Command[Any]:
+    update = command.get("update")
+    if isinstance(update, list):
+        update = [tuple(pair) if isinstance(pair, list) and len(pair) == 2 else pair for pair in update]
+    goto = command.get("goto") or ()
+    targets = goto if isinstance(goto, list) else [goto] if goto else []
+    return Command(
+        update=update,
+        resume=command.get("resume"),
+        goto=[Send(each["node"], each.get("input")) if isinstance(each, dict) else each for each in targets],
+    )
+
+
+def _config(config: dict[str, Any], assignment: executors_pb2.AttachResponse.Assignment) -> dict[str, Any]:
+    run_id = assignment.fence.run_id
+    metadata = {
+        **config.get("metadata", {}),
+        "run_id": run_id,
+        "thread_id": assignment.thread_id,
+        "graph_id": assignment.graph_id,
+        "assistant_id": assignment.assistant_id,
+        "user_id": "",
+        "run_attempt": assignment.attempt,
+        "langgraph_version": LANGGRAPH_VERSION,
+        "langgraph_api_version": API_VERSION,
+        "langgraph_plan": "developer",
+        "langgraph_host": "self-hosted",
+    }
+    configurable = {"checkpoint_ns": "", **config["configurable"]}
+    return {**config, "metadata": metadata, "configurable": configurable, "run_id": run_id}
+
+
+def _fields(schema: Any) -> set[str]:
+    """Names that a dataclass, pydantic model or TypedDict declares."""
+    if dataclasses.is_dataclass(schema):
+        return {field.name for field in dataclasses.fields(schema)}
+    if hasattr(schema, "model_fields"):
+        return set(schema.model_fields)
+    return set(get_type_hints(schema))

@@ -1,0 +1,78 @@
+"""Events on their way from a user loop to the control loop: batched, in order, and bounded."""
+
+import asyncio
+from collections import deque
+from concurrent.futures import Future
+
+from threadmill_protos.runs.v1 import executors_pb2
+
+# Beyond this much that the runs api has not acknowledged, the graph waits with its next event.
+MAX_PENDING_BYTES = 8 * 1024 * 1024
+MAX_PENDING_EVENTS = 5_000
+MAX_BATCH_EVENTS = 500
+
+
+class Outbox:
+    """`put` is for the user loop; all else is for the control loop."""
+
+    def __init__(self, control_loop: asyncio.AbstractEventLoop) -> None:
+        self._control = control_loop
+        self._fresh: deque[executors_pb2.ReportedEvent] = deque()
+        self._seq = 0
+        self._signalled = False
+        self._arrived = asyncio.Event()
+        self._pending_bytes = 0
+        self._pending_events = 0
+        self._room: Future[None] | None = None
+        self._closed = False
+
+    async def put(self, name: str, data_json: bytes) -> None:
+        """Sends an event; waits while too much is unacknowledged."""
+        self._seq += 1
+        self._fresh.append(executors_pb2.ReportedEvent(seq=self._seq, name=name, data_json=data_json))
+        self._pending_bytes += len(data_json)
+        self._pending_events += 1
+        if not self._signalled:
+            self._signalled = True
+            self._control.call_soon_threadsafe(self._arrived.set)
+        if self._full() and not self._closed:
+            room: Future[None] = Future()
+            self._room = room
+            if not self._full():  # acknowledged in between
+                return
+            await asyncio.wrap_future(room)
+
+    def _full(self) -> bool:
+        return self._pending_bytes > MAX_PENDING_BYTES or self._pending_events > MAX_PENDING_EVENTS
+
+    async def arrival(self) -> None:
+        """Waits until there is something to take."""
+        await self._arrived.wait()
+
+    def take(self) -> list[executors_pb2.ReportedEvent]:
+        """What has come since the last call, as one batch of bounded length."""
+        self._signalled = False
+        self._arrived.clear()
+        batch: list[executors_pb2.ReportedEvent] = []
+        while self._fresh and len(batch) < MAX_BATCH_EVENTS:
+            batch.append(self._fresh.popleft())
+        if self._fresh:
+            self._arrived.set()
+        return batch
+
+    def acknowledge(self, batch: list[executors_pb2.ReportedEvent]) -> None:
+        """The batch is durable: there is room for more."""
+        self._pending_bytes -= sum(len(event.data_json) for event in batch)
+        self._pending_events -= len(batch)
+        if not self._full():
+            self._release()
+
+    def close(self) -> None:
+        """Nobody takes events any more; the graph must not wait for room."""
+        self._closed = True
+        self._release()
+
+    def _release(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)

@@ -1,0 +1,110 @@
+"""From what LangGraph streams to named events with JSON data, as the REST contract shows them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk, message_chunk_to_message
+from langchain_core.runnables import RunnableConfig
+
+from threadmill_runs.executor.encoding import encode
+
+# Modes that LangGraph knows under the same name.
+PLAIN_MODES = ("values", "updates", "custom", "debug", "tasks", "checkpoints")
+Named = tuple[str, bytes]
+
+
+def langgraph_modes(requested: Sequence[str]) -> list[str]:
+    """What to ask of LangGraph for the requested REST modes; `events` is no mode of its stream."""
+    wanted = [mode for mode in requested if mode in PLAIN_MODES]
+    if "messages" in requested or "messages-tuple" in requested:
+        wanted.append("messages")
+    return wanted or ["values"]
+
+
+class EventEncoder:
+    """Turns stream chunks of one run into (event name, JSON data), keeping what must be remembered between chunks."""
+
+    def __init__(self, requested: Sequence[str], *, subgraphs: bool) -> None:
+        self._requested = set(requested)
+        self._subgraphs = subgraphs
+        # With both, only the tuple form is sent.
+        self._tuples = "messages-tuple" in requested
+        self._partial: dict[str, BaseMessageChunk] = {}
+        self._announced: set[str] = set()
+
+    def encode(self, namespace: Sequence[str], mode: str, data: Any) -> Iterator[Named]:
+        """Events of one chunk of LangGraph's stream."""
+        if mode == "messages":
+            yield from self._messages(namespace, *data)
+        elif mode in self._requested:
+            yield self._name(mode, namespace), encode(_without_internals(mode, data))
+
+    def _name(self, mode: str, namespace: Sequence[str]) -> str:
+        return "|".join((mode, *namespace)) if self._subgraphs else mode
+
+    def _messages(self, namespace: Sequence[str], message: BaseMessage, metadata: dict[str, Any]) -> Iterator[Named]:
+        if self._tuples:
+            yield self._name("messages", namespace), encode((message, metadata))
+        elif "messages" in self._requested:
+            yield from self._accumulated(message, metadata)
+
+    def _accumulated(self, message: BaseMessage, metadata: dict[str, Any]) -> Iterator[Named]:
+        message_id = message.id or ""
+        if message_id not in self._announced:
+            self._announced.add(message_id)
+            yield "messages/metadata", encode({message_id: {"metadata": metadata}})
+        if isinstance(message, BaseMessageChunk):
+            known = self._partial.get(message_id)
+            merged = message if known is None else known + message
+            self._partial[message_id] = merged if isinstance(merged, BaseMessageChunk) else message
+            yield "messages/partial", encode([message_chunk_to_message(self._partial[message_id])])
+            if isinstance(message, AIMessageChunk) and message.chunk_position == "last":
+                del self._partial[message_id]
+        else:
+            yield "messages/complete", encode([message])
+
+
+def _without_internals(mode: str, data: Any) -> Any:
+    """Checkpoint payloads carry configs, of which clients see `configurable` without private keys."""
+    if mode == "checkpoints":
+        return _shown_checkpoint(data)
+    if mode == "debug" and data.get("type") == "checkpoint":
+        payload = data["payload"]
+        shown = _shown_checkpoint(payload)
+        shown["checkpoint"] = _reference(payload.get("config"))
+        shown["parent_checkpoint"] = _reference(payload.get("parent_config"))
+        return {**data, "payload": shown}
+    return data
+
+
+def _shown_checkpoint(payload: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "config": _shown_config(payload.get("config")),
+        "parent_config": _shown_config(payload.get("parent_config")),
+        "values": payload.get("values"),
+        "metadata": payload.get("metadata"),
+        "next": payload.get("next"),
+        "tasks": [_shown_task(task) for task in payload.get("tasks", ())],
+    }
+
+
+def _shown_task(task: dict[str, Any]) -> dict[str, Any]:
+    state = task.get("state")
+    if isinstance(state, dict) and "configurable" in state:
+        return {**task, "state": _shown_config(state)}
+    return task
+
+
+def _shown_config(config: RunnableConfig | dict[str, Any] | None) -> dict[str, Any] | None:
+    if not config:
+        return None
+    configurable = {key: value for key, value in config.get("configurable", {}).items() if not key.startswith("__")}
+    return {"configurable": configurable}
+
+
+def _reference(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not config:
+        return None
+    configurable = config.get("configurable", {})
+    keys = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+    return {key: configurable[key] for key in keys if key in configurable}

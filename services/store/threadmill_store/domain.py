@@ -1,0 +1,101 @@
+"""Items of long-term memory and the operations on them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Labels = tuple[str, ...]
+Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One memory item as it is stored."""
+
+    id: int
+    namespace: Labels
+    key: str
+    # JSON object, as text, in the key order of its writer.
+    value: str
+    created_at: datetime
+    updated_at: datetime
+    # Whether it has a TTL that a read may restart.
+    expires: bool
+    # Cosine similarity to the query, -1 to 1; None without one.
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Reads one item."""
+
+    namespace: Labels
+    key: str
+    # None: as the server is set.
+    refresh_ttl: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vector of one text of a value."""
+
+    path: str
+    vector: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Writes one item whole."""
+
+    namespace: Labels
+    key: str
+    value: str
+    ttl_minutes: float | None = None
+    embeddings: tuple[Embedding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Deletes one item, if it is there."""
+
+    namespace: Labels
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A relation that the value of a top-level key must stand in; a missing key is null."""
+
+    key: str
+    operator: Operator
+    # JSON text.
+    operand: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Finds items below a namespace: by insertion, or the nearest first when there is a vector."""
+
+    prefix: Labels
+    conditions: tuple[Condition, ...] = ()
+    # 0: no limit.
+    limit: int = 10
+    offset: int = 0
+    vector: tuple[float, ...] = ()
+    refresh_ttl: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListNamespaces:
+    """Lists distinct namespaces; `*` in a pattern stands for any one label."""
+
+    prefix: Labels = ()
+    suffix: Labels = ()
+    max_depth: int | None = None
+    limit: int = 100
+    offset: int = 0
+
+
+Op = Get | Put | Delete | Search | ListNamespaces
+# Item of a get that hit, items of a search, namespaces of a listing; None for all else.
+Result = Item | list[Item] | list[Labels] | None

@@ -1,0 +1,91 @@
+-- name: get_items(namespaces, keys)
+-- The live items among those wanted, each with its position in the arrays.
+SELECT
+    wanted.position,
+    item.id, item.namespace, item.key, item.value, item.created_at, item.updated_at,
+    item.ttl_minutes IS NOT NULL AS expires
+FROM unnest(:namespaces::json[], :keys::text[]) WITH ORDINALITY AS wanted(namespace, key, position)
+JOIN store.item ON item.namespace = store.labels(wanted.namespace) AND item.key = wanted.key
+WHERE item.expires_at IS NULL OR item.expires_at > now();
+
+-- name: search_items(first, beyond, limit, offset)
+-- Live items of a range of namespaces in insertion order.
+SELECT
+    item.id, item.namespace, item.key, item.value, item.created_at, item.updated_at,
+    item.ttl_minutes IS NOT NULL AS expires
+FROM store.item
+WHERE item.namespace >= :first::text[] AND item.namespace < :beyond::text[]
+    AND (item.expires_at IS NULL OR item.expires_at > now())
+ORDER BY item.id
+LIMIT nullif(:limit::bigint, 0) OFFSET :offset::bigint;
+
+-- name: filter_items(first, beyond, contained, conditions, limit, offset)
+-- The same with conditions. Containment finds candidates by index; it is wider than equality, so all are checked.
+SELECT
+    item.id, item.namespace, item.key, item.value, item.created_at, item.updated_at,
+    item.ttl_minutes IS NOT NULL AS expires
+FROM store.item
+WHERE item.namespace >= :first::text[] AND item.namespace < :beyond::text[]
+    AND (item.expires_at IS NULL OR item.expires_at > now())
+    AND item.value::jsonb @> :contained::text::jsonb
+    AND store.meets(item.value::jsonb, :conditions::text::jsonb)
+ORDER BY item.id
+LIMIT nullif(:limit::bigint, 0) OFFSET :offset::bigint;
+
+-- name: refresh_items(ids)!
+-- Restarts the time to live of items that were read. A locked one is being written or refreshed by someone else,
+-- which restarts it just as well: a read waits for nobody.
+UPDATE store.item
+SET expires_at = now() + ttl_minutes * interval '1 minute'
+WHERE item.id IN (
+    SELECT candidate.id FROM store.item AS candidate
+    WHERE candidate.id = ANY(:ids::bigint[]) AND candidate.expires_at > now()
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: lock_buckets(lock_class, buckets)$
+-- Waits for other batches with several writes to the same buckets. Batches that lock in one order never deadlock.
+SELECT count(pg_advisory_xact_lock(:lock_class::int, bucket)) FROM unnest(:buckets::int[]) AS bucket;
+
+-- name: put_items(namespaces, keys, values, ttls)
+-- Writes items, each at most once per statement; new ones get their ids in the order of the arrays.
+-- An expired item that was not swept yet is as good as deleted: it starts anew.
+INSERT INTO store.item AS item (namespace, key, value, ttl_minutes, expires_at)
+SELECT
+    store.labels(given.namespace), given.key, given.value,
+    given.ttl_minutes, now() + given.ttl_minutes * interval '1 minute'
+FROM unnest(:namespaces::json[], :keys::text[], :values::json[], :ttls::double precision[])
+    WITH ORDINALITY AS given(namespace, key, value, ttl_minutes, position)
+ORDER BY given.position
+ON CONFLICT ON CONSTRAINT item_identity DO UPDATE SET
+    id = CASE WHEN item.expires_at <= now() THEN excluded.id ELSE item.id END,
+    created_at = CASE WHEN item.expires_at <= now() THEN now() ELSE item.created_at END,
+    updated_at = now(),
+    value = excluded.value,
+    ttl_minutes = excluded.ttl_minutes,
+    expires_at = excluded.expires_at
+RETURNING item.id, item.namespace, item.key;
+
+-- name: delete_items(namespaces, keys)!
+DELETE FROM store.item
+USING unnest(:namespaces::json[], :keys::text[]) AS given(namespace, key)
+WHERE item.namespace = store.labels(given.namespace) AND item.key = given.key;
+
+-- name: begin_sweep()$
+-- Whether this transaction may sweep: one in the whole cluster may.
+SELECT pg_try_advisory_xact_lock(hashtext('threadmill.store.sweep'));
+
+-- name: sweep_items(limit)$
+-- Deletes the longest expired items, at most so many, and answers how many it deleted.
+WITH swept AS (
+    DELETE FROM store.item
+    WHERE item.id IN (
+        SELECT expired.id FROM store.item AS expired
+        WHERE expired.expires_at <= now()
+        ORDER BY expired.expires_at
+        LIMIT :limit::bigint
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING item.id
+)
+SELECT count(*) FROM swept;

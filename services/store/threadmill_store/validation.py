@@ -1,0 +1,90 @@
+"""What an operation must fulfil before it reaches the database."""
+
+import math
+
+import orjson
+
+from threadmill_store.domain import Condition, Delete, Get, Labels, ListNamespaces, Op, Put, Search
+from threadmill_store.errors import EmptyNamespace, InvalidArgument, InvalidNamespace, ReservedNamespace
+
+MAX_OPS = 1000
+# Namespace and key are an entry of a B-tree, which holds 2704 bytes; each label costs up to 8 of them on top.
+MAX_IDENTITY_BYTES = 2000
+LABEL_OVERHEAD_BYTES = 8
+# Far enough (1900 years) for everyone, and a timestamp can still hold it.
+MAX_TTL_MINUTES = 1e9
+
+
+def check_batch(ops: list[Op]) -> None:
+    """Raises the first thing wrong with a batch: a DomainError with status INVALID_ARGUMENT."""
+    if not 1 <= len(ops) <= MAX_OPS:
+        raise InvalidArgument(f"a batch holds 1 to {MAX_OPS} operations, not {len(ops)}")
+    for op in ops:
+        check(op)
+
+
+def check(op: Op) -> None:
+    """Raises what is wrong with one operation, before anything of its batch is executed."""
+    match op:
+        case Get() | Delete():
+            _check_identity(op.namespace, op.key)
+        case Put():
+            _check_put(op)
+        case Search():
+            _check_labels(op.prefix)
+            _check_page(op.limit, op.offset)
+            for condition in op.conditions:
+                _check_condition(condition)
+        case ListNamespaces():
+            _check_labels(op.prefix)
+            _check_labels(op.suffix)
+            _check_page(op.limit, op.offset)
+            if op.max_depth is not None and op.max_depth < 0:
+                raise InvalidArgument(f"max_depth must be at least 0, not {op.max_depth}")
+
+
+def _check_put(op: Put) -> None:
+    if not op.namespace:
+        raise EmptyNamespace("Namespace cannot be empty.")
+    _check_identity(op.namespace, op.key)
+    if op.namespace[0] == "langgraph":
+        raise ReservedNamespace(f'Root label for namespace cannot be "langgraph". Got: {op.namespace!r}')
+    ttl = op.ttl_minutes
+    if ttl is not None and not (math.isfinite(ttl) and 0 < ttl <= MAX_TTL_MINUTES):
+        raise InvalidArgument(f"ttl must be greater than 0 and at most {MAX_TTL_MINUTES:.0f} minutes, not {ttl}")
+
+
+def _check_identity(namespace: Labels, key: str) -> None:
+    _check_labels(namespace)
+    if "\0" in key:
+        raise InvalidArgument(f"Key {key!r} must not contain NUL characters")
+    if _size(namespace) + len(key.encode()) > MAX_IDENTITY_BYTES:
+        raise InvalidArgument(f"Namespace and key are longer than {MAX_IDENTITY_BYTES} bytes together")
+
+
+def _check_labels(namespace: Labels) -> None:
+    for label in namespace:
+        if not label or "." in label:
+            raise InvalidNamespace(f"Namespace label '{label}' must be a non-empty string without periods")
+        if "\0" in label:
+            raise InvalidNamespace(f"Namespace label {label!r} must not contain NUL characters")
+    if _size(namespace) > MAX_IDENTITY_BYTES:
+        raise InvalidNamespace(f"Namespace is longer than {MAX_IDENTITY_BYTES} bytes")
+
+
+def _size(namespace: Labels) -> int:
+    return sum(len(label.encode()) + LABEL_OVERHEAD_BYTES for label in namespace)
+
+
+def _check_page(limit: int, offset: int) -> None:
+    if limit < 0 or offset < 0:
+        raise InvalidArgument(f"limit and offset must be at least 0, not {limit} and {offset}")
+
+
+def _check_condition(condition: Condition) -> None:
+    if "\0" in condition.key:
+        raise InvalidArgument(f"Filter key {condition.key!r} must not contain NUL characters")
+    try:
+        orjson.loads(condition.operand)
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgument(f"Filter operand of {condition.key!r} is not JSON: {error}") from error

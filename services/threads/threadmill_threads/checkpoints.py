@@ -1,0 +1,113 @@
+"""Checkpoints as the service thinks of them: opaque blobs under the keys of LangGraph."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from threadmill_threads.domain import Json, ThreadId
+
+
+@dataclass(frozen=True, slots=True)
+class TypedValue:
+    """A serialized value and the serializer's name for its encoding."""
+
+    type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelBlob:
+    """The value of a channel at a version; type `empty` marks none."""
+
+    channel: str
+    version: str
+    value: TypedValue
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWrite:
+    """A write that no checkpoint includes yet; `idx` is negative for LangGraph's special channels."""
+
+    task_id: str
+    idx: int
+    channel: str
+    value: TypedValue
+    task_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointKey:
+    """Where a checkpoint lives within its thread."""
+
+    checkpoint_ns: str
+    checkpoint_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint: to be stored with its new blobs, or as read with all blobs and its pending writes."""
+
+    thread_id: ThreadId
+    key: CheckpointKey
+    parent_checkpoint_id: str
+    body: TypedValue
+    metadata: Json
+    channel_versions: Json
+    blobs: tuple[ChannelBlob, ...] = ()
+    pending_writes: tuple[PendingWrite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The right of one attempt of a run to write."""
+
+    run_id: str
+    token: int
+
+
+@dataclass(slots=True)
+class WriteBatch:
+    """Operations of one request, reduced to what remains of them when applied in order.
+
+    One SQL statement cannot touch a row twice, so repetitions are settled here by the rules of the tables: the
+    last put of a checkpoint wins, the first blob of a version, the first regular and the last special write.
+    """
+
+    puts: dict[CheckpointKey, Checkpoint] = field(default_factory=dict)
+    blobs: dict[tuple[str, str, str], ChannelBlob] = field(default_factory=dict)
+    writes: dict[tuple[CheckpointKey, str, int], PendingWrite] = field(default_factory=dict)
+
+    def put(self, checkpoint: Checkpoint) -> None:
+        """Adds a checkpoint and its new blobs."""
+        self.puts[checkpoint.key] = checkpoint
+        for blob in checkpoint.blobs:
+            self.blobs.setdefault((checkpoint.key.checkpoint_ns, blob.channel, blob.version), blob)
+
+    def write(self, key: CheckpointKey, writes: Iterable[PendingWrite]) -> None:
+        """Adds pending writes of a checkpoint."""
+        for write in writes:
+            place = (key, write.task_id, write.idx)
+            if write.idx < 0:
+                self.writes[place] = write
+            else:
+                self.writes.setdefault(place, write)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointQuery:
+    """A listing, newest first; None leaves a condition out. `limit` 0 means all."""
+
+    thread_id: ThreadId | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_id: str = ""
+    before_checkpoint_id: str = ""
+    metadata: Json | None = None
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHistory:
+    """Writes of a channel, oldest first, onto the stored value where the walk ended (None: it reached the root)."""
+
+    channel: str
+    writes: tuple[PendingWrite, ...]
+    seed: TypedValue | None

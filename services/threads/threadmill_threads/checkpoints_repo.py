@@ -1,0 +1,224 @@
+"""Checkpoints in Postgres, and the fence.
+
+    attempt 1: read (fence := 1) ── write ── write ─ ─ (stalls) ─ ─ ─ ─ ─ ─ write ✗ FENCED
+    attempt 2:                                  read (fence := 2) ── write ── … ── end (fence := 3)
+
+A thread's fence is the smallest token that may write. Reading with a token raises it, which waits for the writes
+under way (they hold the row's lock) and shuts out those to come; only then is the checkpoint read. So what an
+attempt has read stays true until it writes itself.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from threadmill_threads.checkpoints import (
+    ChannelBlob,
+    ChannelHistory,
+    Checkpoint,
+    CheckpointKey,
+    CheckpointQuery,
+    Fence,
+    PendingWrite,
+    TypedValue,
+    WriteBatch,
+)
+from threadmill_threads.database import Database
+from threadmill_threads.domain import ThreadId, Ttl
+from threadmill_threads.errors import Fenced, ThreadBusy
+from threadmill_threads.pruning import Pruning
+
+# Above every id in the order of bytes, which for UTF-8 is that of code points.
+HIGHEST = "\U0010ffff"
+NO_THREAD = UUID(int=0)
+
+
+class CheckpointsRepo:
+    """Reads and writes checkpoints. `default_ttl` goes to threads that a write creates."""
+
+    def __init__(self, database: Database, pruning: Pruning, default_ttl: Ttl | None, list_batch: int) -> None:
+        self._database = database
+        self._queries = database.queries
+        self._pruning = pruning
+        self._default_ttl = default_ttl
+        self._list_batch = list_batch
+
+    async def read(self, thread_id: ThreadId, key: CheckpointKey, fence: Fence | None) -> Checkpoint | None:
+        """A checkpoint, the latest if the key has no id. Raises Fenced, also when a fenced reader's thread is gone."""
+        floor, ceiling = _range(key.checkpoint_id)
+        async with self._database.connection() as connection:
+            if fence is not None:
+                await self._queries.raise_fence(connection, thread_id=thread_id, token=fence.token)
+            row = await self._queries.read_checkpoint(
+                connection, thread_id=thread_id, checkpoint_ns=key.checkpoint_ns, floor=floor, ceiling=ceiling
+            )
+        if fence is not None and row["fence"] != fence.token:
+            raise Fenced.of(thread_id, fence.token)
+        return _to_checkpoint(row) if row["checkpoint_id"] is not None else None
+
+    async def listed(self, query: CheckpointQuery) -> AsyncIterator[Checkpoint]:
+        """Matching checkpoints, newest first. Reads in batches and holds no connection between them."""
+        floor, ceiling = _range(query.checkpoint_id, query.before_checkpoint_id)
+        cursor: dict[str, Any] = {"ceiling": ceiling, "ceiling_ns": "", "ceiling_thread": NO_THREAD}
+        left = query.limit
+        while True:
+            size = min(left, self._list_batch) if query.limit else self._list_batch
+            batch = await self._batch(query, floor, cursor, size)
+            for checkpoint in batch:
+                yield checkpoint
+            left -= len(batch)
+            if len(batch) < size or (query.limit and left == 0):
+                return
+            last = batch[-1]
+            cursor = {
+                "ceiling": last.key.checkpoint_id,
+                "ceiling_ns": last.key.checkpoint_ns,
+                "ceiling_thread": last.thread_id,
+            }
+
+    async def _batch(
+        self, query: CheckpointQuery, floor: str, cursor: Mapping[str, Any], limit: int
+    ) -> list[Checkpoint]:
+        scope: dict[str, Any] = {"thread_id": query.thread_id, "checkpoint_ns": query.checkpoint_ns, **cursor}
+        select = self._queries.list_everywhere
+        if query.thread_id is not None:
+            select = self._queries.list_thread if query.checkpoint_ns is None else self._queries.list_namespace
+        async with self._database.connection() as connection:
+            rows = select(connection, **scope, floor=floor, filter=query.metadata, limit=limit)
+            return [_to_checkpoint(row) async for row in rows]
+
+    async def write(self, thread_id: ThreadId, batch: WriteBatch, fence: Fence | None, *, require_idle: bool) -> None:
+        """Stores a batch, all or nothing, in one statement. Raises Fenced; without a fence ThreadBusy.
+
+        Without a fence a missing thread is created.
+        """
+        parameters = {
+            "thread_id": thread_id,
+            "token": fence and fence.token,
+            "run_id": fence and fence.run_id,
+            "require_idle": require_idle,
+            **_columns(batch),
+        }
+        async with self._database.connection() as connection:
+            while not await self._queries.write_checkpoints(connection, **parameters):
+                if fence is not None:
+                    raise Fenced.of(thread_id, fence.token)
+                busy = await self._queries.thread_is_busy(connection, thread_id=thread_id)
+                if busy and require_idle:
+                    raise ThreadBusy.of(thread_id)
+                if busy is None:
+                    ttl = self._default_ttl
+                    await self._queries.ensure_thread(
+                        connection,
+                        thread_id=thread_id,
+                        ttl_strategy=ttl and ttl.strategy.value,
+                        ttl_minutes=ttl and ttl.minutes,
+                    )
+
+    async def history(self, thread_id: ThreadId, key: CheckpointKey, channels: Sequence[str]) -> list[ChannelHistory]:
+        """For each channel the writes along the ancestors of a checkpoint, and the stored value they build on."""
+        floor, ceiling = _range(key.checkpoint_id)
+        async with self._database.connection() as connection:
+            rows = self._queries.channel_history(
+                connection,
+                thread_id=thread_id,
+                checkpoint_ns=key.checkpoint_ns,
+                floor=floor,
+                ceiling=ceiling,
+                channels=channels,
+            )
+            found = [row async for row in rows]
+        # Sorting is stable: within a channel the order of the query, oldest first, remains.
+        by_channel = {
+            channel: list(group)
+            for channel, group in groupby(sorted(found, key=lambda row: row["channel"]), lambda row: row["channel"])
+        }
+        return [_to_history(channel, by_channel.get(channel, [])) for channel in channels]
+
+    async def delete(self, thread_ids: Sequence[ThreadId]) -> None:
+        """Drops all checkpoints of the threads; the threads stay."""
+        async with self._database.transaction() as connection:
+            await self._pruning.delete_all(connection, thread_ids)
+
+    async def delete_runs(self, run_ids: Sequence[str]) -> None:
+        """Drops the checkpoints that the runs made, wherever they are."""
+        async with self._database.transaction() as connection:
+            rows = self._queries.threads_of_runs(connection, run_ids=run_ids)
+            thread_ids = [ThreadId(row["thread_id"]) async for row in rows]
+            await self._pruning.delete_runs(connection, thread_ids, run_ids)
+
+    async def prune(self, thread_ids: Sequence[ThreadId]) -> None:
+        """Drops all but the latest checkpoint of each namespace and what it needs."""
+        async with self._database.transaction() as connection:
+            await self._pruning.keep_latest(connection, thread_ids)
+
+    async def copy(self, source_id: ThreadId, target_id: ThreadId) -> None:
+        """Adds all checkpoints of one thread to another, which is created if missing."""
+        async with self._database.connection() as connection:
+            await self._queries.copy_checkpoints(connection, source_id=source_id, target_id=target_id)
+
+
+def _range(checkpoint_id: str, before: str = "") -> tuple[str, str]:
+    """Bounds (inclusive, exclusive) of the ids that are wanted: one id, or all, below `before` if given."""
+    ceiling = before or HIGHEST
+    if checkpoint_id:
+        # No text lies between an id and the same id followed by the smallest character.
+        ceiling = min(ceiling, checkpoint_id + "\x01")
+    return checkpoint_id, ceiling
+
+
+def _columns(batch: WriteBatch) -> dict[str, Any]:
+    """The batch as one array for each column."""
+    puts, blobs, writes = list(batch.puts.values()), list(batch.blobs.items()), list(batch.writes.items())
+    return {
+        "put_ns": [put.key.checkpoint_ns for put in puts],
+        "put_ids": [put.key.checkpoint_id for put in puts],
+        "put_parents": [put.parent_checkpoint_id for put in puts],
+        "put_types": [put.body.type for put in puts],
+        "put_bodies": [put.body.data for put in puts],
+        "put_metadata": [put.metadata for put in puts],
+        "put_versions": [put.channel_versions for put in puts],
+        "blob_ns": [ns for (ns, _, _), _ in blobs],
+        "blob_channels": [blob.channel for _, blob in blobs],
+        "blob_versions": [blob.version for _, blob in blobs],
+        "blob_types": [blob.value.type for _, blob in blobs],
+        "blob_data": [blob.value.data for _, blob in blobs],
+        "write_ns": [key.checkpoint_ns for (key, _, _), _ in writes],
+        "write_checkpoints": [key.checkpoint_id for (key, _, _), _ in writes],
+        "write_tasks": [write.task_id for _, write in writes],
+        "write_idxs": [write.idx for _, write in writes],
+        "write_channels": [write.channel for _, write in writes],
+        "write_types": [write.value.type for _, write in writes],
+        "write_data": [write.value.data for _, write in writes],
+        "write_paths": [write.task_path for _, write in writes],
+    }
+
+
+def _to_checkpoint(row: Mapping[str, Any]) -> Checkpoint:
+    blobs = zip(*(row[f"blob_{name}"] or () for name in ("channels", "versions", "types", "data")), strict=True)
+    names = ("tasks", "idxs", "channels", "types", "data", "paths")
+    writes = zip(*(row[f"write_{name}"] or () for name in names), strict=True)
+    return Checkpoint(
+        thread_id=row["thread_id"],
+        key=CheckpointKey(row["checkpoint_ns"], row["checkpoint_id"]),
+        parent_checkpoint_id=row["parent_checkpoint_id"],
+        body=TypedValue(row["body_type"], row["body"]),
+        metadata=row["metadata"],
+        channel_versions=row["channel_versions"],
+        blobs=tuple(ChannelBlob(channel, version, TypedValue(kind, data)) for channel, version, kind, data in blobs),
+        pending_writes=tuple(
+            PendingWrite(task, idx, channel, TypedValue(kind, data), path)
+            for task, idx, channel, kind, data, path in writes
+        ),
+    )
+
+
+def _to_history(channel: str, rows: Sequence[Mapping[str, Any]]) -> ChannelHistory:
+    writes = tuple(
+        PendingWrite(row["task_id"], row["idx"], channel, TypedValue(row["type"], row["data"]), row["task_path"])
+        for row in rows
+        if not row["is_seed"]
+    )
+    seeds = [TypedValue(row["type"], row["data"]) for row in rows if row["is_seed"]]
+    return ChannelHistory(channel, writes, seeds[0] if seeds else None)

@@ -1,0 +1,66 @@
+"""What the threads service refuses, by reason."""
+
+from typing import Self
+
+import grpc
+from threadmill_chassis.errors import DomainError, InvalidArgument
+
+
+class ThreadNotFound(DomainError):
+    """No thread has this id."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "THREAD_NOT_FOUND"
+
+    @classmethod
+    def of(cls, thread_id: object) -> Self:
+        """With the wording of the REST contract."""
+        return cls(f"Thread with ID {thread_id} not found")
+
+
+class ThreadExists(DomainError):
+    """A thread was to be created under an id that is taken."""
+
+    status = grpc.StatusCode.ALREADY_EXISTS
+    reason = "THREAD_EXISTS"
+
+    @classmethod
+    def of(cls, thread_id: object) -> Self:
+        """With the wording of the REST contract."""
+        return cls(f"Thread with ID {thread_id} already exists")
+
+
+class ThreadBusy(DomainError):
+    """A run is active on the thread, and the request is for threads at rest."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "THREAD_BUSY"
+
+    @classmethod
+    def of(cls, thread_id: object) -> Self:
+        """Names the thread."""
+        return cls(f"Thread {thread_id} has in-flight runs")
+
+
+class Fenced(DomainError):
+    """The caller lost the right to write: a later attempt holds it, its run has ended, or the thread is gone."""
+
+    status = grpc.StatusCode.ABORTED
+    reason = "FENCED"
+
+    @classmethod
+    def of(cls, thread_id: object, token: int) -> Self:
+        """Names the thread and the stale token."""
+        return cls(f"Token {token} may no longer write to thread {thread_id}")
+
+
+class InvalidThreadId(InvalidArgument):
+    """A thread id that is no UUID."""
+
+    reason = "INVALID_THREAD_ID"
+
+
+class InvalidRunId(InvalidArgument):
+    """A run id that is no UUID."""
+
+    reason = "INVALID_RUN_ID"

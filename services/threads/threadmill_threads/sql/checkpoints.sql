@@ -1,0 +1,137 @@
+-- name: raise_fence(token, thread_id)!
+-- Waits for writes under way of older tokens (they hold the row FOR SHARE), so that the next statement sees them.
+UPDATE threads.thread SET fence = :token WHERE thread_id = :thread_id AND fence < :token;
+
+-- name: read_checkpoint(thread_id, checkpoint_ns, floor, ceiling)^
+-- The newest checkpoint with floor <= id < ceiling and the thread's fence; nulls for what is missing.
+SELECT thread.fence, found.*
+FROM (SELECT :thread_id::uuid AS wanted_id) AS wanted
+LEFT JOIN threads.thread ON thread.thread_id = wanted.wanted_id
+LEFT JOIN LATERAL (
+    SELECT full_checkpoint.* FROM threads.full_checkpoint
+    WHERE full_checkpoint.thread_id = :thread_id AND full_checkpoint.checkpoint_ns = :checkpoint_ns
+        AND full_checkpoint.checkpoint_id >= :floor AND full_checkpoint.checkpoint_id < :ceiling
+    ORDER BY full_checkpoint.checkpoint_id DESC
+    LIMIT 1
+) AS found ON true;
+
+-- name: list_namespace(thread_id, checkpoint_ns, floor, ceiling, filter, limit)
+SELECT * FROM threads.full_checkpoint
+WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns
+    AND checkpoint_id >= :floor AND checkpoint_id < :ceiling
+    AND (:filter::text IS NULL OR threads.holds(threads.searchable(metadata), :filter::jsonb))
+ORDER BY checkpoint_id DESC
+LIMIT :limit;
+
+-- name: list_thread(thread_id, floor, ceiling, ceiling_ns, filter, limit)
+-- `ceiling_ns` and `ceiling_thread` of the two lists tell apart checkpoints that share an id.
+SELECT * FROM threads.full_checkpoint
+WHERE thread_id = :thread_id
+    AND checkpoint_id >= :floor AND (checkpoint_id, checkpoint_ns) < (:ceiling, :ceiling_ns)
+    AND (:filter::text IS NULL OR threads.holds(threads.searchable(metadata), :filter::jsonb))
+ORDER BY checkpoint_id DESC, checkpoint_ns DESC
+LIMIT :limit;
+
+-- name: list_everywhere(checkpoint_ns, floor, ceiling, ceiling_ns, ceiling_thread, filter, limit)
+SELECT * FROM threads.full_checkpoint
+WHERE (:checkpoint_ns::text IS NULL OR checkpoint_ns = :checkpoint_ns)
+    AND checkpoint_id >= :floor
+    AND (checkpoint_id, checkpoint_ns, thread_id) < (:ceiling, :ceiling_ns, :ceiling_thread)
+    AND (:filter::text IS NULL OR threads.holds(threads.searchable(metadata), :filter::jsonb))
+ORDER BY checkpoint_id DESC, checkpoint_ns DESC, thread_id DESC
+LIMIT :limit;
+
+-- name: ensure_thread(thread_id, ttl_strategy, ttl_minutes)!
+INSERT INTO threads.thread (thread_id, ttl_strategy, ttl_minutes)
+VALUES (:thread_id, :ttl_strategy, :ttl_minutes)
+ON CONFLICT (thread_id) DO NOTHING;
+
+-- name: thread_is_busy(thread_id)$
+-- Null if the thread is missing.
+SELECT cardinality(active_run_ids) > 0 FROM threads.thread WHERE thread_id = :thread_id;
+
+-- name: write_checkpoints(thread_id, token, require_idle, blob_ns, blob_channels, blob_versions, blob_types, blob_data, put_ns, put_ids, put_parents, put_types, put_bodies, put_metadata, put_versions, run_id, write_ns, write_checkpoints, write_tasks, write_idxs, write_channels, write_types, write_data, write_paths)$
+-- Everything of one request, if the gate lets it pass; answers whether it did. FOR SHARE lets the writes of parallel
+-- subgraphs pass together but makes whoever moves the fence, or takes away checkpoints, wait for them. Regular writes
+-- (idx >= 0) keep what is stored, so that a repeated task changes nothing; special ones replace it.
+WITH gate AS MATERIALIZED (
+    SELECT thread_id FROM threads.thread
+    WHERE thread_id = :thread_id
+        AND CASE WHEN :token::bigint IS NOT NULL THEN fence <= :token
+                 ELSE NOT :require_idle OR cardinality(active_run_ids) = 0 END
+    FOR SHARE
+), blobs AS (
+    INSERT INTO threads.channel_blob (thread_id, checkpoint_ns, channel, version, type, data)
+    SELECT gate.thread_id, blob.*
+    FROM gate, unnest(:blob_ns::text[], :blob_channels::text[], :blob_versions::text[], :blob_types::text[],
+                      :blob_data::bytea[]) AS blob
+    ON CONFLICT DO NOTHING
+), puts AS (
+    INSERT INTO threads.checkpoint
+        (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, body_type, body, metadata, channel_versions)
+    SELECT gate.thread_id, put.ns, put.id, put.parent, put.type, put.body, put.metadata::json, put.versions::jsonb
+    FROM gate, unnest(:put_ns::text[], :put_ids::text[], :put_parents::text[], :put_types::text[], :put_bodies::bytea[],
+                      :put_metadata::text[], :put_versions::text[])
+        AS put (ns, id, parent, type, body, metadata, versions)
+    ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
+    SET parent_checkpoint_id = excluded.parent_checkpoint_id, body_type = excluded.body_type, body = excluded.body,
+        metadata = excluded.metadata, channel_versions = excluded.channel_versions
+), writes AS (
+    INSERT INTO threads.pending_write AS stored
+        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, data, task_path, run_id)
+    SELECT gate.thread_id, pending.*, :run_id::text
+    FROM gate, unnest(:write_ns::text[], :write_checkpoints::text[], :write_tasks::text[], :write_idxs::int[],
+                      :write_channels::text[], :write_types::text[], :write_data::bytea[], :write_paths::text[])
+        AS pending
+    ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE
+    SET channel = excluded.channel, type = excluded.type, data = excluded.data, task_path = excluded.task_path,
+        run_id = excluded.run_id
+    WHERE stored.idx < 0
+)
+SELECT EXISTS (SELECT FROM gate);
+
+-- name: channel_history(thread_id, checkpoint_ns, floor, ceiling, channels)
+-- Walks from the parent of the target (the newest id below `ceiling`) to the root, each channel as far as the nearest
+-- stored value. That ancestor's own writes came after its value and belong to the history.
+WITH RECURSIVE target AS (
+    SELECT parent_checkpoint_id FROM threads.checkpoint
+    WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns
+        AND checkpoint_id >= :floor AND checkpoint_id < :ceiling
+    ORDER BY checkpoint_id DESC
+    LIMIT 1
+), walk AS (
+    SELECT 0 AS depth, ''::text COLLATE "C" AS checkpoint_id, parent_checkpoint_id, '{}'::jsonb AS channel_versions,
+        '{}'::text[] AS wanted, :channels::text[] AS remaining
+    FROM target
+    UNION ALL
+    SELECT walk.depth + 1, step.checkpoint_id, step.parent_checkpoint_id, step.channel_versions, walk.remaining,
+        ARRAY(
+            SELECT channel FROM unnest(walk.remaining) AS channel
+            WHERE NOT EXISTS (
+                SELECT FROM threads.channel_blob AS blob
+                WHERE blob.thread_id = :thread_id AND blob.checkpoint_ns = :checkpoint_ns AND blob.channel = channel.channel
+                    AND blob.version = step.channel_versions ->> channel.channel AND blob.type <> 'empty'
+            )
+        )
+    FROM walk
+    JOIN threads.checkpoint AS step
+        ON step.thread_id = :thread_id AND step.checkpoint_ns = :checkpoint_ns
+        AND step.checkpoint_id = walk.parent_checkpoint_id
+    WHERE cardinality(walk.remaining) > 0
+) CYCLE checkpoint_id SET looped USING path
+SELECT false AS is_seed, walk.depth, pending.channel, pending.task_id, pending.idx, pending.type, pending.data,
+    pending.task_path
+FROM walk
+JOIN threads.pending_write AS pending
+    ON pending.thread_id = :thread_id AND pending.checkpoint_ns = :checkpoint_ns
+    AND pending.checkpoint_id = walk.checkpoint_id AND pending.channel = ANY(walk.wanted)
+WHERE NOT walk.looped
+UNION ALL
+SELECT true, walk.depth, blob.channel, '', 0, blob.type, blob.data, ''
+FROM walk
+CROSS JOIN LATERAL unnest(walk.wanted) AS seeded (channel)
+JOIN threads.channel_blob AS blob
+    ON blob.thread_id = :thread_id AND blob.checkpoint_ns = :checkpoint_ns AND blob.channel = seeded.channel
+    AND blob.version = walk.channel_versions ->> seeded.channel AND blob.type <> 'empty'
+WHERE NOT walk.looped
+ORDER BY depth DESC, task_path, task_id, idx;

@@ -1,0 +1,89 @@
+-- name: begin_run(run_id, stamp, config, thread_id)^
+-- Registers a run on an existing thread.
+UPDATE threads.thread AS thread
+SET active_run_ids = CASE WHEN :run_id = ANY(thread.active_run_ids) THEN thread.active_run_ids
+                          ELSE thread.active_run_ids || :run_id::uuid END,
+    active_since = CASE WHEN :run_id = ANY(thread.active_run_ids) THEN thread.active_since
+                        ELSE thread.active_since || now() END,
+    metadata = threads.merged(thread.metadata, :stamp::json),
+    config = coalesce(:config::json, thread.config),
+    updated_at = now(),
+    state_updated_at = CASE WHEN thread.status = 'busy' THEN thread.state_updated_at ELSE now() END
+WHERE thread.thread_id = :thread_id
+RETURNING thread.*,
+    (SELECT document FROM threads.thread_values WHERE thread_values.thread_id = thread.thread_id) AS "values";
+
+-- name: begin_run_on_new_thread(thread_id, metadata, stamp, config, run_id, ttl_strategy, ttl_minutes)^
+-- The new row, or nothing when the thread exists.
+INSERT INTO threads.thread AS thread
+    (thread_id, metadata, config, active_run_ids, active_since, ttl_strategy, ttl_minutes)
+VALUES (:thread_id, threads.merged(:metadata::json, :stamp::json), coalesce(:config::json, '{}'),
+        ARRAY[:run_id::uuid], ARRAY[now()], :ttl_strategy, :ttl_minutes)
+ON CONFLICT (thread_id) DO NOTHING
+RETURNING thread.*, NULL::json AS "values";
+
+-- name: end_run(run_id, token, thread_id, rest_status, interrupts, error, values)^
+-- One row if the thread exists: whether the run was active and whether its token was current. Only with both does
+-- anything change. The fence moves past the token, so that not even the run itself may write any more.
+WITH current AS MATERIALIZED (
+    SELECT thread_id, :run_id = ANY(active_run_ids) AS was_active, 
+        (:token::bigint = 0 OR fence <= :token) AS is_current
+    FROM threads.thread WHERE thread_id = :thread_id FOR UPDATE
+), ended AS (
+    UPDATE threads.thread AS thread
+    SET active_since = ARRAY(
+            SELECT since FROM unnest(thread.active_run_ids, thread.active_since) WITH ORDINALITY AS a (run, since, place)
+            WHERE run <> :run_id ORDER BY place
+        ),
+        active_run_ids = array_remove(thread.active_run_ids, :run_id::uuid),
+        rest_status = coalesce(:rest_status::text, thread.rest_status),
+        interrupts = coalesce(:interrupts::json, thread.interrupts),
+        error = coalesce(:error::json, thread.error),
+        fence = CASE WHEN :token = 0 THEN thread.fence ELSE greatest(thread.fence, :token + 1) END,
+        updated_at = now(),
+        state_updated_at = now()
+    FROM current
+    WHERE thread.thread_id = current.thread_id AND current.was_active AND current.is_current
+    RETURNING thread.thread_id
+), stored AS (
+    INSERT INTO threads.thread_values (thread_id, document)
+    SELECT thread_id, :values::json FROM ended WHERE :values::json IS NOT NULL
+    ON CONFLICT (thread_id) DO UPDATE SET document = excluded.document
+)
+SELECT was_active, is_current FROM current;
+
+-- name: record_state(thread_id, rest_status, interrupts, error, values)^
+-- One row if the thread exists: whether it was idle. Only then does anything change.
+WITH current AS MATERIALIZED (
+    SELECT thread_id, cardinality(active_run_ids) = 0 AS was_idle
+    FROM threads.thread WHERE thread_id = :thread_id FOR UPDATE
+), recorded AS (
+    UPDATE threads.thread AS thread
+    SET rest_status = coalesce(:rest_status::text, thread.rest_status),
+        interrupts = coalesce(:interrupts::json, thread.interrupts),
+        error = coalesce(:error::json, thread.error),
+        updated_at = now(),
+        state_updated_at = now()
+    FROM current
+    WHERE thread.thread_id = current.thread_id AND current.was_idle
+    RETURNING thread.thread_id
+), stored AS (
+    INSERT INTO threads.thread_values (thread_id, document)
+    SELECT thread_id, :values::json FROM recorded WHERE :values::json IS NOT NULL
+    ON CONFLICT (thread_id) DO UPDATE SET document = excluded.document
+)
+SELECT was_idle FROM current;
+
+-- name: active_runs(after_thread_id, min_age_seconds, limit)
+-- Whole threads up to the first that reaches `limit` runs, in the order of thread ids.
+WITH candidate AS (
+    SELECT thread.thread_id, active.run_id, row_number() OVER (ORDER BY thread.thread_id) AS place
+    FROM threads.thread
+    CROSS JOIN LATERAL unnest(thread.active_run_ids, thread.active_since) AS active (run_id, since)
+    WHERE cardinality(thread.active_run_ids) > 0 AND thread.thread_id > :after_thread_id
+        AND active.since <= now() - make_interval(secs => :min_age_seconds)
+    ORDER BY thread.thread_id
+)
+SELECT thread_id, run_id FROM candidate
+WHERE thread_id <= coalesce((SELECT thread_id FROM candidate WHERE place = :limit), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+ORDER BY thread_id, run_id;

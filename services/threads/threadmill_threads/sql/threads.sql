@@ -1,0 +1,50 @@
+-- name: create_thread(thread_id, metadata, ttl_strategy, ttl_minutes)^
+-- The new row, or nothing when the id is taken.
+INSERT INTO threads.thread AS thread (thread_id, metadata, ttl_strategy, ttl_minutes)
+VALUES (:thread_id, :metadata, :ttl_strategy, :ttl_minutes)
+ON CONFLICT (thread_id) DO NOTHING
+RETURNING thread.*, NULL::json AS "values";
+
+-- name: get_thread(thread_id)^
+SELECT thread.*, thread_values.document AS "values"
+FROM threads.thread
+LEFT JOIN threads.thread_values USING (thread_id)
+WHERE thread.thread_id = :thread_id;
+
+-- name: update_thread(metadata, ttl_minutes, ttl_strategy, thread_id)^
+UPDATE threads.thread AS thread
+SET metadata = threads.merged(thread.metadata, :metadata::json),
+    ttl_strategy = CASE WHEN :ttl_minutes::double precision IS NULL THEN thread.ttl_strategy ELSE :ttl_strategy END,
+    ttl_minutes = coalesce(:ttl_minutes, thread.ttl_minutes),
+    updated_at = now()
+WHERE thread.thread_id = :thread_id
+RETURNING thread.*,
+    (SELECT document FROM threads.thread_values WHERE thread_values.thread_id = thread.thread_id) AS "values";
+
+-- name: delete_threads(thread_ids)
+-- Checkpoints, blobs and writes go with their thread. Locked in one order, so that two of these cannot deadlock.
+DELETE FROM threads.thread
+WHERE thread_id IN (
+    SELECT thread_id FROM threads.thread WHERE thread_id = ANY(:thread_ids::uuid[]) ORDER BY thread_id FOR UPDATE
+)
+RETURNING thread_id;
+
+-- name: lock_threads(thread_ids)
+-- Those that exist, locked against every write of checkpoints until the transaction ends; one order, no deadlock.
+SELECT thread_id FROM threads.thread WHERE thread_id = ANY(:thread_ids::uuid[]) ORDER BY thread_id FOR UPDATE;
+
+-- name: thread_storage(thread_id)
+-- One row per kind and channel; a row of kind `thread` alone if the thread is empty, none if it is missing.
+SELECT 'thread' AS kind, '' AS channel, 1 AS count, 0 AS bytes
+FROM threads.thread WHERE thread_id = :thread_id
+UNION ALL
+SELECT 'checkpoint', '', count(*), coalesce(sum(octet_length(body) + octet_length(metadata::text)), 0)::bigint
+FROM threads.checkpoint WHERE thread_id = :thread_id
+UNION ALL
+SELECT 'channel', channel, count(*), sum(octet_length(data))::bigint
+FROM threads.channel_blob WHERE thread_id = :thread_id AND type <> 'empty'
+GROUP BY channel
+UNION ALL
+SELECT 'write', '', count(*), coalesce(sum(octet_length(data)), 0)::bigint
+FROM threads.pending_write WHERE thread_id = :thread_id
+ORDER BY kind, channel;

@@ -1,0 +1,217 @@
+"""The Graphs service over gRPC, its states kept by the real threads service."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from threadmill_chassis.grpc_client import open_channel
+from threadmill_chassis.grpc_errors import reason_of
+from threadmill_chassis.grpc_server import Registration, serving
+from threadmill_chassis.settings import ProcessSettings
+from threadmill_protos.runs.v1 import graphs_pb2, graphs_pb2_grpc
+from threadmill_protos.threads.v1 import threads_pb2
+from threadmill_runs.executor.checkpoints.saver import GrpcSaver
+from threadmill_runs.executor.encoding import decode, encode
+from threadmill_runs.executor.graphs.config_file import read_config
+from threadmill_runs.executor.graphs.registry import GraphRegistry
+from threadmill_runs.executor.graphs.views import GraphsServicer
+
+APP = """
+import operator
+from typing import Annotated, TypedDict
+from langgraph.graph import StateGraph, START, END
+from langgraph.types import interrupt
+
+accesses = []
+
+class State(TypedDict):
+    q: str
+    log: Annotated[list[str], operator.add]
+
+def hitl(runtime):
+    accesses.append(runtime.access_context)
+    builder = StateGraph(State)
+    builder.add_node("prep", lambda state: {"log": ["prep"]})
+    builder.add_node("ask", lambda state: {"log": [interrupt("?")]})
+    builder.add_edge(START, "prep")
+    builder.add_edge("prep", "ask")
+    return builder
+
+def refuses(config):
+    raise LookupError("no key for " + config["configurable"]["user"])
+"""
+
+
+class Counting:
+    """A checkpoints stub that counts calls on their way to the real one."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls.append(name)
+        return getattr(self._stub, name)
+
+
+@pytest.fixture
+def checkpoints(threads_service: Any) -> Counting:
+    return Counting(threads_service.checkpoints)
+
+
+@pytest.fixture
+async def graphs(
+    threads_service: Any, checkpoints: Any, user_thread: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Any]:
+    """Stub of a Graphs service with the sample application."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "sample_views", raising=False)
+    (tmp_path / "sample_views.py").write_text(APP)
+    config = {
+        "dependencies": ["."],
+        "graphs": {name: f"./sample_views.py:{name}" for name in ("hitl", "refuses", "absent")},
+    }
+    (tmp_path / "langgraph.json").write_text(json.dumps(config))
+
+    def saver(*, require_idle: bool) -> GrpcSaver:
+        return GrpcSaver(checkpoints, threads_service.control_loop, require_idle=require_idle)
+
+    registry = GraphRegistry.load(read_config(tmp_path / "langgraph.json"))
+    servicer = GraphsServicer(registry, user_thread, saver, None, threads_service.threads)
+    settings = ProcessSettings(shutdown_grace_seconds=0.1)
+    registration = Registration(
+        graphs_pb2.DESCRIPTOR.services_by_name["Graphs"].full_name,
+        lambda server: graphs_pb2_grpc.add_GraphsServicer_to_server(servicer, server),
+    )
+    address = f"unix:{tmp_path}/executor"
+    async with serving(settings, address, [registration]), open_channel(settings, address) as channel:
+        yield graphs_pb2_grpc.GraphsStub(channel)
+
+
+@pytest.fixture
+async def thread_id(threads_service: Any) -> str:
+    """An idle thread."""
+    return str((await threads_service.threads.CreateThread(threads_pb2.CreateThreadRequest())).thread_id)
+
+
+HITL = graphs_pb2.GraphRequest(graph_id="hitl", config_json=b'{"configurable":{"k":1}}', assistant_id="as1")
+
+
+async def update(graphs: Any, thread_id: str, values: object, as_node: str = "", graph: Any = HITL) -> Any:
+    request = graphs_pb2.UpdateStateRequest(
+        graph=graph, thread_id=thread_id, values_json=encode(values), as_node=as_node
+    )
+    return decode((await graphs.UpdateState(request)).json)
+
+
+async def state(graphs: Any, thread_id: str) -> Any:
+    return decode((await graphs.GetState(graphs_pb2.GetStateRequest(graph=HITL, thread_id=thread_id))).json)
+
+
+async def test_an_update_is_written_and_the_thread_rests_in_it(
+    graphs: Any, threads_service: Any, thread_id: str
+) -> None:
+    answer = await update(graphs, thread_id, {"q": "x", "log": ["hand"]}, "prep")
+    found = await state(graphs, thread_id)
+    assert found["checkpoint"]["checkpoint_id"] == answer["checkpoint_id"]
+    assert found["metadata"] | {"graph_id": "hitl", "assistant_id": "as1", "thread_id": thread_id} == found["metadata"]
+    assert (found["metadata"]["source"], found["next"]) == ("update", ["ask"])
+    thread = await threads_service.threads.GetThread(threads_pb2.GetThreadRequest(thread_id=thread_id))
+    assert thread.state == threads_pb2.THREAD_STATE_INTERRUPTED
+    assert (decode(thread.values_json), thread.interrupts_json, thread.error_json) == (found["values"], b"{}", b"null")
+    await update(graphs, thread_id, None, "__end__")
+    thread = await threads_service.threads.GetThread(threads_pb2.GetThreadRequest(thread_id=thread_id))
+    assert thread.state == threads_pb2.THREAD_STATE_IDLE
+
+
+async def test_the_latest_state_takes_one_call(graphs: Any, checkpoints: Counting, thread_id: str) -> None:
+    await update(graphs, thread_id, {"q": "x"})
+    checkpoints.calls.clear()
+    await state(graphs, thread_id)
+    assert checkpoints.calls == ["GetCheckpoint"]
+
+
+async def test_factories_learn_what_they_are_called_for(graphs: Any, thread_id: str) -> None:
+    await update(graphs, thread_id, {"q": "x"})
+    await state(graphs, thread_id)
+    await graphs.GetGraphSchemas(HITL)
+    assert sys.modules["sample_views"].accesses == ["threads.update", "threads.read", "threads.read", "assistants.read"]
+
+
+async def test_history_and_bulk_update(graphs: Any, thread_id: str) -> None:
+    document = [
+        {"updates": [{"values": {"q": "x"}, "as_node": "__input__"}]},
+        {"updates": [{"values": {"q": "x"}, "as_node": "__start__"}]},
+        {"updates": [{"values": {"log": ["a"]}, "as_node": "prep"}]},
+    ]
+    request = graphs_pb2.BulkUpdateStateRequest(graph=HITL, thread_id=thread_id, supersteps_json=encode(document))
+    latest = decode((await graphs.BulkUpdateState(request)).json)["checkpoint_id"]
+
+    async def steps(**options: Any) -> list[int]:
+        request = graphs_pb2.GetHistoryRequest(graph=HITL, thread_id=thread_id, **{"limit": 10, **options})
+        return [item["metadata"]["step"] for item in decode((await graphs.GetHistory(request)).json)]
+
+    assert await steps() == [1, 0, -1]
+    assert await steps(limit=1) == [1]
+    assert await steps(before_json=encode({"checkpoint_id": latest})) == [0, -1]
+    assert await steps(metadata_json=b'{"source":"input"}') == [-1]
+    assert await steps(checkpoint_json=encode({"checkpoint_id": latest})) == [1]
+
+
+async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    error = refused.value
+    return error.code(), reason_of(error), error.details() or ""
+
+
+async def test_a_busy_thread_is_not_updated(graphs: Any, threads_service: Any, thread_id: str) -> None:
+    await threads_service.threads.BeginRun(threads_pb2.BeginRunRequest(thread_id=thread_id, run_id=str(uuid4())))
+    code, reason, _ = await refusal(update(graphs, thread_id, {"q": "x"}))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "THREAD_BUSY")
+    assert (await state(graphs, thread_id))["checkpoint"] is None
+
+
+async def test_refusals(graphs: Any, thread_id: str) -> None:
+    def other(graph_id: str) -> Any:
+        return graphs_pb2.GraphRequest(graph_id=graph_id, config_json=b'{"configurable":{"user":"u"}}')
+
+    not_found = (grpc.StatusCode.NOT_FOUND, "GRAPH_NOT_FOUND")
+    failed = (grpc.StatusCode.FAILED_PRECONDITION, "GRAPH_FAILED")
+    user_error = (grpc.StatusCode.INVALID_ARGUMENT, "USER_ERROR")
+    expected = "Graph 'gone' not found. Expected one of: ['absent', 'hitl', 'refuses']"
+    assert await refusal(graphs.GetGraphSchemas(other("gone"))) == (*not_found, expected)
+    assert (await refusal(graphs.GetGraphSchemas(other("absent"))))[:2] == failed
+    assert await refusal(graphs.GetGraphSchemas(other("refuses"))) == (*user_error, "no key for u")
+    assert await refusal(update(graphs, thread_id, {}, "nonode")) == (*user_error, "Node nonode does not exist")
+    assert (await refusal(update(graphs, thread_id, {"q": "x"}, "__end__")))[:2] == user_error
+    await update(graphs, thread_id, {"log": ["a"]})
+    assert (await refusal(update(graphs, thread_id, {"log": 5}, "prep")))[:2] == user_error
+    bad = graphs_pb2.GetStateRequest(graph=HITL, thread_id=thread_id, checkpoint_json=b"[1]")
+    assert (await refusal(graphs.GetState(bad)))[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
+
+
+async def test_graphs_are_described_and_drawn(graphs: Any) -> None:
+    described = await graphs.DescribeGraphs(graphs_pb2.DescribeGraphsRequest())
+    assert [(graph.graph_id, bool(graph.error)) for graph in described.graphs] == [
+        ("hitl", False),
+        ("refuses", False),
+        ("absent", True),
+    ]
+    schemas = decode((await graphs.GetGraphSchemas(HITL)).json)
+    assert list(schemas) == [
+        "graph_id",
+        "input_schema",
+        "output_schema",
+        "state_schema",
+        "config_schema",
+        "context_schema",
+    ]
+    drawn = decode((await graphs.DrawGraph(graphs_pb2.DrawGraphRequest(graph=HITL))).json)
+    assert [node["id"] for node in drawn["nodes"]] == ["__start__", "prep", "ask", "__end__"]
+    assert decode((await graphs.ListSubgraphs(graphs_pb2.ListSubgraphsRequest(graph=HITL))).json) == {}

@@ -1,0 +1,241 @@
+"""The gateway's ASGI app in front of scripted gRPC services, served for real over a unix socket."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
+from threadmill_chassis.grpc_server import Registration, serving
+from threadmill_gateway.app import create_app
+from threadmill_gateway.clients import open_clients
+from threadmill_gateway.context import Gateway
+from threadmill_gateway.metrics import HttpMetrics
+from threadmill_gateway.server import make_server
+from threadmill_gateway.settings import GatewaySettings
+from threadmill_protos.runs.v1 import assistants_pb2, assistants_pb2_grpc, graphs_pb2_grpc, runs_pb2, runs_pb2_grpc
+from threadmill_protos.store.v1 import store_pb2, store_pb2_grpc
+from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
+
+THREAD_ID = "01a20214-0000-7000-8000-000000000001"
+RUN_ID = "01a20214-0000-7000-8000-000000000002"
+ASSISTANT_ID = "01d10e59-d4b4-51ec-8e94-9b2716b34de8"
+CHECKPOINT_ID = "1ef4f797-8335-6428-8001-8a1503f9b875"
+STREAMS = frozenset({"StreamRun", "WaitRun", "StreamThread"})
+NOW = Timestamp(seconds=1_790_000_000, nanos=123_456_789)
+NOW_TEXT = "2026-09-21T14:13:20.123456+00:00"
+
+
+def thread_row(**changes: Any) -> threads_pb2.Thread:
+    return threads_pb2.Thread(
+        **{
+            "thread_id": THREAD_ID,
+            "create_time": NOW,
+            "update_time": NOW,
+            "state_update_time": NOW,
+            "metadata_json": b'{"graph_id":"steps","assistant_id":"a"}',
+            "config_json": b"{}",
+            "state": threads_pb2.THREAD_STATE_IDLE,
+            **changes,
+        }
+    )
+
+
+def run_row(**changes: Any) -> runs_pb2.Run:
+    return runs_pb2.Run(
+        **{
+            "run_id": RUN_ID,
+            "thread_id": THREAD_ID,
+            "assistant_id": ASSISTANT_ID,
+            "state": runs_pb2.RUN_STATE_PENDING,
+            "metadata_json": b"{}",
+            "kwargs_json": b'{"resumable":false}',
+            "create_time": NOW,
+            "update_time": NOW,
+            **changes,
+        }
+    )
+
+
+def assistant_row(**changes: Any) -> assistants_pb2.Assistant:
+    return assistants_pb2.Assistant(
+        **{
+            "assistant_id": ASSISTANT_ID,
+            "graph_id": "steps",
+            "config_json": b"{}",
+            "context_json": b"{}",
+            "metadata_json": b'{"created_by":"system"}',
+            "name": "steps",
+            "create_time": NOW,
+            "update_time": NOW,
+            "version": 1,
+            **changes,
+        }
+    )
+
+
+def item_row(**changes: Any) -> store_pb2.Item:
+    return store_pb2.Item(
+        **{
+            "namespace": ["u1", "mem"],
+            "key": "k1",
+            "value_json": b'{"a":1}',
+            "create_time": NOW,
+            "update_time": NOW,
+            **changes,
+        }
+    )
+
+
+def stored(**result: Any) -> store_pb2.BatchResponse:
+    return store_pb2.BatchResponse(results=[store_pb2.Result(**result)])
+
+
+Behaviour = Any  # a message, an exception, or a function of the request; for streams a list or an async generator function
+
+
+@dataclass
+class Script:
+    """What the services answer by method, and what they were asked."""
+
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
+
+    def on(self, **behaviours: Behaviour) -> None:
+        self.behaviours.update(behaviours)
+
+    def last(self, method: str) -> Any:
+        return [request for name, request in self.asked if name == method][-1]
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.asked]
+
+    def _note(self, name: str, request: Any, context: Any) -> Behaviour:
+        self.asked.append((name, request))
+        self.request_ids += [value for key, value in context.invocation_metadata() if key == "x-request-id"]
+        behaviour = self.behaviours.get(name, Empty())
+        if isinstance(behaviour, Exception):
+            raise behaviour
+        return behaviour
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if not name[:1].isupper():
+            raise AttributeError(name)
+        return self._stream(name) if name in STREAMS else self._unary(name)
+
+    def _unary(self, name: str) -> Callable[..., Any]:
+        async def handler(request: Any, context: Any) -> Any:
+            behaviour = self._note(name, request, context)
+            return behaviour(request) if callable(behaviour) else behaviour
+
+        return handler
+
+    def _stream(self, name: str) -> Callable[..., Any]:
+        async def handler(request: Any, context: Any) -> AsyncIterator[Any]:
+            behaviour = self._note(name, request, context)
+            if callable(behaviour):
+                async for message in behaviour(request):
+                    yield message
+                return
+            for message in behaviour:
+                if isinstance(message, Exception):
+                    raise message
+                yield message
+
+        return handler
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> GatewaySettings:
+    address = f"unix:{tmp_path}/services.sock"
+    return GatewaySettings(
+        threads_address=address,
+        store_address=address,
+        runs_address=address,
+        executor_address=address,
+        call_timeout_seconds=5,
+        shutdown_grace_seconds=0,
+        http_drain_seconds=1,
+    )
+
+
+@pytest.fixture
+async def services(settings: GatewaySettings, script: Script) -> AsyncIterator[Script]:
+    adders = {
+        "threads": threads_pb2_grpc.add_ThreadsServicer_to_server,
+        "runs": runs_pb2_grpc.add_RunsServicer_to_server,
+        "assistants": assistants_pb2_grpc.add_AssistantsServicer_to_server,
+        "graphs": graphs_pb2_grpc.add_GraphsServicer_to_server,
+        "store": store_pb2_grpc.add_StoreServicer_to_server,
+    }
+
+    def add(server: grpc.aio.Server) -> None:
+        for adder in adders.values():
+            adder(script, server)  # type: ignore[operator]  # a script answers for every servicer
+
+    async with serving(settings, settings.threads_address, [Registration("fake", add)]):
+        yield script
+
+
+async def resolve_public(host: str, _: int) -> list[str]:
+    """A resolver that knows four hosts, without DNS."""
+    known = {"example.com": ["93.184.216.34"], "sneaky.example.com": ["127.0.0.1"], "[::1]": ["::1"]}
+    if host in known:
+        return known[host]
+    if host.replace(".", "").isdigit() or ":" in host:
+        return [host]
+    raise OSError("unknown name")
+
+
+@asynccontextmanager
+async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+    async with open_clients(settings) as clients:
+        yield Gateway(settings, clients, HttpMetrics(), asyncio.Event(), resolve_public)
+
+
+@pytest.fixture
+async def gateway(settings: GatewaySettings, services: Script) -> AsyncIterator[Gateway]:
+    async with open_gateway(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """Requests straight into the app: whole responses only."""
+    transport = httpx.ASGITransport(create_app(gateway))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def live_client(gateway: Gateway, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Requests through a real HTTP server, for streams and disconnects. Leaving the block shuts the server down."""
+    server = make_server(create_app(gateway), gateway.settings, gateway.closing)
+    server.config.uds = str(folder / "http.sock")
+    serve = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not serve.done()
+        await asyncio.sleep(0)
+    transport = httpx.AsyncHTTPTransport(uds=server.config.uds)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=10) as opened:
+        yield opened
+        server.should_exit = True
+        await serve
+
+
+@pytest.fixture
+async def live(gateway: Gateway, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with live_client(gateway, tmp_path) as opened:
+        yield opened

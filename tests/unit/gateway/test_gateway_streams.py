@@ -1,0 +1,271 @@
+"""Streams and waits through a real HTTP server: framing, headers, keep-alive, disconnects, shutdown."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from threadmill_chassis.errors import Unavailable
+from threadmill_gateway.context import Gateway
+from threadmill_gateway.settings import GatewaySettings
+from threadmill_protos.runs.v1 import runs_pb2
+
+from .gateway_script import RUN_ID, THREAD_ID, Script, live_client, open_gateway, run_row
+from .reasons import reason
+
+RUNS = f"/threads/{THREAD_ID}/runs"
+RUN = f"{RUNS}/{RUN_ID}"
+BODY = {"assistant_id": "steps"}
+BEAT_SECONDS = 0.05
+
+
+@pytest.fixture
+def settings(settings: GatewaySettings) -> GatewaySettings:
+    return settings.model_copy(update={"heartbeat_seconds": BEAT_SECONDS})
+
+
+def started(**changes: Any) -> runs_pb2.StreamRunResponse:
+    return runs_pb2.StreamRunResponse(run=run_row(**changes))
+
+
+def batch(*names: str) -> runs_pb2.StreamRunResponse:
+    events = [runs_pb2.Event(id=f"1-{n}", name=name, data_json=b'{"n":1}') for n, name in enumerate(names)]
+    return runs_pb2.StreamRunResponse(batch=runs_pb2.EventBatch(events=events))
+
+
+def waiting() -> runs_pb2.WaitRunResponse:
+    return runs_pb2.WaitRunResponse(run=run_row())
+
+
+def ended(body: bytes) -> runs_pb2.WaitRunResponse:
+    return runs_pb2.WaitRunResponse(outcome=runs_pb2.WaitRunResponse.Outcome(body_json=body))
+
+
+def without_beats(content: bytes) -> bytes:
+    return content.replace(b": heartbeat\r\n\r\n", b"")
+
+
+class Hanging:
+    """A stream that sends its first messages and then hangs until it is cancelled or released."""
+
+    def __init__(self, *first: Any, then: tuple[Any, ...] = ()) -> None:
+        self.first, self.then = first, then
+        self.cancelled = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def __call__(self, _: Any) -> AsyncIterator[Any]:
+        try:
+            for message in self.first:
+                yield message
+            await self.released.wait()
+            for message in self.then:
+                yield message
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+async def test_stream_of_a_new_run(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(StreamRun=[started(), batch("metadata", "values"), batch("updates|child:1")])
+    response = await live.post(f"{RUNS}/stream", json={**BODY, "on_disconnect": "cancel"})
+    assert without_beats(response.content) == b"".join(
+        b'event: %b\r\ndata: {"n":1}\r\n\r\n' % name for name in (b"metadata", b"values", b"updates|child:1")
+    )
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["x-accel-buffering"] == "no"
+    assert response.headers["location"] == f"{RUN}/stream"
+    assert response.headers["content-location"] == RUN
+    asked = script.last("StreamRun")
+    assert asked.cancel_on_disconnect
+    assert asked.create.thread_id == THREAD_ID
+
+
+async def test_resumable_stream_has_ids(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(StreamRun=[started(), batch("values", "values")])
+    response = await live.post(f"{RUNS}/stream", json={**BODY, "stream_resumable": True})
+    assert without_beats(response.content).endswith(b'event: values\r\ndata: {"n":1}\r\nid: 1-1\r\n\r\n')
+
+
+async def test_location_of_a_stateless_stream_can_be_followed(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(StreamRun=[started()])
+    response = await live.post("/runs/stream", json=BODY)
+    assert response.headers["content-location"] == f"/runs/{RUN_ID}"
+    again = await live.get(response.headers["location"])
+    assert again.status_code == 200
+    assert script.last("StreamRun").run == runs_pb2.RunRef(run_id=RUN_ID)
+
+
+async def test_join_stream_passes_on_where_and_what(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(StreamRun=[started(kwargs_json=b'{"resumable":true}'), batch("values")])
+    response = await live.get(
+        f"{RUN}/stream",
+        params={"stream_mode": '["values","updates"]', "cancel_on_disconnect": "1"},
+        headers={"last-event-id": "-1"},
+    )
+    assert b"id: 1-0\r\n" in response.content
+    asked = script.last("StreamRun")
+    assert (asked.last_event_id, list(asked.stream_modes)) == ("-1", ["values", "updates"])
+    assert asked.cancel_on_disconnect
+
+
+async def test_join_of_an_unknown_run_is_a_failed_result(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(StreamRun=reason("RUN_NOT_FOUND"), WaitRun=reason("RUN_NOT_FOUND"))
+    error = {"error": "HTTPException", "message": "404: Run not found"}
+    joined = await live.get(f"{RUN}/join")
+    assert (joined.status_code, joined.json()) == (200, {"__error__": error})
+    streamed = await live.get(f"{RUN}/stream")
+    assert streamed.content == b"event: error\r\ndata: %b\r\n\r\n" % orjson.dumps(error)
+    assert "text/event-stream" in streamed.headers["content-type"]
+
+
+async def test_heartbeats_come_while_nothing_happens(live: httpx.AsyncClient, script: Script) -> None:
+    hanging = Hanging(started(), then=(batch("values"),))
+    script.on(StreamRun=hanging)
+    beats = b""
+    async with live.stream("POST", f"{RUNS}/stream", json=BODY) as response:
+        async for chunk in response.aiter_bytes():
+            beats += chunk
+            if beats.count(b": heartbeat\r\n\r\n") == 3:
+                hanging.released.set()
+    assert beats.endswith(b'event: values\r\ndata: {"n":1}\r\n\r\n')
+
+
+@pytest.mark.parametrize("path", [f"{RUNS}/stream", f"{RUNS}/wait"])
+async def test_client_that_goes_cancels_the_call_while_idle(live: httpx.AsyncClient, script: Script, path: str) -> None:
+    hanging = Hanging(started() if path.endswith("stream") else waiting())
+    script.on(StreamRun=hanging, WaitRun=hanging)
+    async with live.stream("POST", path, json=BODY) as response:
+        assert response.status_code == 200
+    async with asyncio.timeout(5):
+        await hanging.cancelled.wait()
+
+
+async def test_failure_in_mid_stream_is_a_last_error_event(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(StreamRun=[started(), batch("values"), Unavailable("gone")])
+    response = await live.post(f"{RUNS}/stream", json=BODY)
+    assert response.status_code == 200
+    assert without_beats(response.content).endswith(
+        b'event: error\r\ndata: {"error":"HTTPException","message":"503: Service Unavailable"}\r\n\r\n'
+    )
+
+
+async def test_wait_answers_with_the_outcome_as_it_came(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(WaitRun=[waiting(), ended(b'{"n": 1}')])
+    for path in (f"{RUNS}/wait", "/runs/wait"):
+        response = await live.post(path, json=BODY)
+        assert response.content.lstrip(b"\n") == b'{"n": 1}'
+        assert response.headers["location"] == f"{RUN}/join"
+        assert response.headers["content-location"] == RUN
+        assert response.headers["content-type"] == "application/json"
+
+
+async def test_wait_sends_newlines_before_the_body(live: httpx.AsyncClient, script: Script) -> None:
+    hanging = Hanging(waiting(), then=(ended(b"{}"),))
+    script.on(WaitRun=hanging)
+    content = b""
+    async with live.stream("GET", f"{RUN}/join") as response:
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if content == b"\n\n":
+                hanging.released.set()
+    assert content == b"\n\n{}"
+
+
+async def test_wait_survives_a_restart_of_the_runs_api(live: httpx.AsyncClient, script: Script) -> None:
+    attempts: list[Any] = []
+
+    async def behave(request: runs_pb2.WaitRunRequest) -> AsyncIterator[Any]:
+        attempts.append(request)
+        yield waiting()
+        if len(attempts) == 1:
+            raise Unavailable("restarting")
+        yield ended(b'{"n":2}')
+
+    script.on(WaitRun=behave)
+    response = await live.post(f"{RUNS}/wait", json={**BODY, "on_disconnect": "cancel"})
+    assert response.json() == {"n": 2}
+    assert attempts[1].run == runs_pb2.RunRef(thread_id=THREAD_ID, run_id=RUN_ID)
+    assert attempts[1].cancel_on_disconnect
+
+
+async def test_wait_that_fails_for_good_says_so_in_the_body(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(WaitRun=[waiting(), reason("RUN_NOT_FOUND")])
+    response = await live.post(f"{RUNS}/wait", json=BODY)
+    assert response.json() == {"__error__": {"error": "HTTPException", "message": "404: Run not found"}}
+
+
+async def test_cancel_with_wait_watches_the_run_before_it_cancels(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(WaitRun=[waiting(), ended(b'{"n":1}')])
+    response = await live.post(f"{RUN}/cancel", params={"wait": "1", "action": "rollback"})
+    assert (response.status_code, response.json()) == (200, {})
+    assert response.headers["content-location"] == RUN
+    assert script.names() == ["WaitRun", "CancelRuns"]
+
+
+async def test_cancel_with_wait_of_a_finished_run(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(WaitRun=[waiting(), ended(b"{}")], CancelRuns=reason("NOT_CANCELLABLE"))
+    assert (await live.post(f"{RUN}/cancel", params={"wait": "true"})).status_code == 404
+
+
+async def test_thread_stream_has_ids_and_ends_with_the_client(live: httpx.AsyncClient, script: Script) -> None:
+    event = runs_pb2.Event(id="7-0", name="metadata", data_json=b"{}")
+    hanging = Hanging(runs_pb2.StreamThreadResponse(batch=runs_pb2.EventBatch(events=[event])))
+    script.on(StreamThread=hanging)
+    url = f"/threads/{THREAD_ID}/stream?stream_modes=bogus&stream_modes=lifecycle,state_update"
+    async with live.stream("GET", url, headers={"last-event-id": "-"}) as response:
+        async for chunk in response.aiter_bytes():
+            if b"id: 7-0\r\n" in chunk:
+                break
+    async with asyncio.timeout(5):
+        await hanging.cancelled.wait()
+    asked = script.last("StreamThread")
+    assert (list(asked.stream_modes), asked.last_event_id) == (["lifecycle", "state_update"], "-")
+
+
+async def test_thread_stream_honours_the_singular_parameter_of_the_sdks(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(StreamThread=[])
+    await live.get(f"/threads/{THREAD_ID}/stream?stream_mode=run_modes&stream_mode=state_update")
+    assert list(script.last("StreamThread").stream_modes) == ["run_modes", "state_update"]
+
+
+@pytest.mark.parametrize("event_id", ["-1", "garbage", "1-x", "1-"])
+async def test_thread_stream_refuses_malformed_event_ids(live: httpx.AsyncClient, event_id: str) -> None:
+    response = await live.get(f"/threads/{THREAD_ID}/stream", headers={"last-event-id": event_id})
+    assert response.status_code == 422
+    assert response.json() == {"detail": "Invalid last-event-id: must be a valid Redis stream ID"}
+
+
+async def test_thread_stream_refuses_unknown_modes(live: httpx.AsyncClient) -> None:
+    response = await live.get(f"/threads/{THREAD_ID}/stream", params={"stream_modes": "bogus"})
+    assert (response.status_code, response.json()) == (422, {"detail": "Invalid stream mode: bogus"})
+
+
+async def test_shutdown_ends_streams_cleanly_and_cuts_waits(
+    gateway: Gateway, script: Script, tmp_path: Path
+) -> None:
+    script.on(StreamRun=Hanging(started()), WaitRun=Hanging(waiting()))
+
+    async def read_all(client: httpx.AsyncClient, path: str, open_now: asyncio.Event) -> bytes:
+        async with client.stream("POST", path, json=BODY) as response:
+            open_now.set()
+            return b"".join([chunk async for chunk in response.aiter_bytes()])
+
+    streaming, waits = asyncio.Event(), asyncio.Event()
+    async with asyncio.timeout(5), live_client(gateway, tmp_path) as client:
+        stream = asyncio.create_task(read_all(client, f"{RUNS}/stream", streaming))
+        wait = asyncio.create_task(read_all(client, f"{RUNS}/wait", waits))
+        await streaming.wait()
+        await waits.wait()
+    assert without_beats(await stream) == b""
+    with pytest.raises(httpx.RemoteProtocolError):
+        await wait
+
+
+async def test_service_that_is_not_there_is_503(settings: GatewaySettings, tmp_path: Path) -> None:
+    async with open_gateway(settings) as gateway, live_client(gateway, tmp_path) as client:
+        response = await client.post(f"{RUNS}/stream", json=BODY)
+    assert response.status_code == 503
