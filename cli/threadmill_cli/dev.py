@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,12 @@ async def run_dev(options: StackOptions, output: Output, *, reload: bool) -> Non
 
 async def _run(stack: Stack, *, reload: bool) -> None:
     async with stack:
-        stack.output.say(banner(stack, reload=reload))
         duties: list[Coroutine[Any, Any, None]] = [_until_failure(stack)]
         if reload:
             for name in stack.executors:
                 stack.supervisor.members[name].survives_refusal = True
             duties += [_reload_on_change(stack, project) for project in stack.projects]
-        await _first_end(duties)
+        await _first_end(duties, lambda: stack.output.say(banner(stack, reload=reload)))
 
 
 async def _until_failure(stack: Stack) -> None:
@@ -58,10 +57,12 @@ async def _reload_on_change(stack: Stack, project: Project) -> None:
                 stack.output.say("the executor is ready again")
 
 
-async def _first_end(duties: list[Coroutine[Any, Any, None]]) -> None:
-    """Runs all until one ends, then ends the others; raises what it raised."""
+async def _first_end(duties: list[Coroutine[Any, Any, None]], started: Callable[[], None]) -> None:
+    """Runs all until one ends, then ends the others; raises what it raised. Calls `started` when all have begun."""
     tasks = [asyncio.create_task(duty) for duty in duties]
     try:
+        await asyncio.sleep(0)  # each runs up to its first wait: the project is watched before we say so
+        started()
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

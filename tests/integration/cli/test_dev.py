@@ -54,7 +54,7 @@ class Dev:
     async def until(self, text: str) -> None:
         """Reads stdout up to a line that holds `text`."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(40):
             while text.encode() not in (line := await self.process.stdout.readline()):
                 assert line, f"ended before {text!r}: {self.errors.read_text()}"
 

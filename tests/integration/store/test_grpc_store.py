@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -208,8 +207,7 @@ async def test_many_threads_and_tasks_at_once(store: Any) -> None:
         store.put(("threads",), str(number), {"n": number})
         assert store.get(("threads",), str(number)).value == {"n": number}
 
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(work, range(40)))
+    await asyncio.gather(*(asyncio.to_thread(work, number) for number in range(40)))
     await asyncio.gather(*(store.aput(("tasks",), str(number), {}) for number in range(40)))
     assert len(await store.asearch((), limit=0)) == 80
 

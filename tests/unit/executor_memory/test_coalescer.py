@@ -17,11 +17,13 @@ class Calls:
     def __init__(self) -> None:
         self.keys: list[list[str]] = []
         self.error: Exception | None = None
+        self.begun = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def send(self, ops: list[store_pb2.Op]) -> list[store_pb2.Result]:
         self.keys.append([op.get.key for op in ops])
+        self.begun.set()
         await self.gate.wait()
         if self.error:
             raise self.error
@@ -47,8 +49,7 @@ async def test_a_later_turn_does_not_wait_for_a_call_under_way() -> None:
     coalescer = Coalescer(calls.send)
     calls.gate.clear()
     slow = asyncio.create_task(coalescer.request([get("slow")]))
-    while not calls.keys:
-        await asyncio.sleep(0)
+    await calls.begun.wait()
     calls.gate.set()
     assert keys(await coalescer.request([get("next")])) == ["next"]
     assert keys(await slow) == ["slow"]
@@ -81,8 +82,7 @@ async def test_a_caller_that_gives_up_leaves_the_others_their_results() -> None:
     calls.gate.clear()
     coalescer = Coalescer(calls.send)
     leaving, staying = (asyncio.create_task(coalescer.request([get(key)])) for key in ("leaves", "stays"))
-    while not calls.keys:
-        await asyncio.sleep(0)
+    await calls.begun.wait()
     leaving.cancel()
     calls.gate.set()
     assert keys(await staying) == ["stays"]
