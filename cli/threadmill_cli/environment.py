@@ -65,15 +65,21 @@ def single_process_environment(service: str, environment: Environment) -> dict[s
     """For a process run by itself: everything is inherited, but credentials only by a service that owns data.
 
     Its DSN is THREADMILL_POSTGRES_DSN, else THREADMILL_<SERVICE>_POSTGRES_DSN, else DATABASE_URI; the Redis of the
-    runs api is THREADMILL_REDIS_URI, else REDIS_URI.
+    runs api is THREADMILL_REDIS_URI, else REDIS_URI. CannotRun when it needs one that is not there.
     """
     result = {name: value for name, value in environment.items() if not is_credential(name, value)}
     if service not in ("threads", "store", "runs"):
         return result
     dsn = environment.get("THREADMILL_POSTGRES_DSN") or dsn_of(service, environment)
-    redis = external_redis(environment) if service == "runs" else None
-    own = {"THREADMILL_POSTGRES_DSN": dsn, "THREADMILL_REDIS_URI": redis}
-    return {**result, **libpq_environment(environment), **{name: value for name, value in own.items() if value}}
+    if not dsn:
+        raise CannotRun(f"{service} has no database: set THREADMILL_POSTGRES_DSN or DATABASE_URI")
+    own = {**libpq_environment(environment), "THREADMILL_POSTGRES_DSN": dsn}
+    if service == "runs":
+        redis = external_redis(environment)
+        if redis is None:
+            raise CannotRun("runs has no Redis: set THREADMILL_REDIS_URI or REDIS_URI")
+        own["THREADMILL_REDIS_URI"] = redis
+    return {**result, **own}
 
 
 def system_environment(environment: Environment) -> dict[str, str]:

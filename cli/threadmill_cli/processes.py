@@ -52,6 +52,7 @@ class Process:
     def __init__(self, spec: ProcessSpec, sink: Callable[[bytes], None]) -> None:
         self.spec = spec
         self.refusal: str | None = None  # the sentence with which a service said that it cannot run
+        self.graph_errors: dict[str, str] = {}  # by graph id: why an executor could not load it
         self.last_line = ""
         self._sink = sink
         self._process: asyncio.subprocess.Process | None = None
@@ -154,6 +155,8 @@ class Process:
         event = parse_event(line)
         if event and event["event"] == "cannot_run":
             self.refusal = str(event.get("reason", ""))
+        elif event and event["event"] == "graph_import_failed":
+            self.graph_errors[str(event.get("graph_id"))] = str(event.get("error"))
         if line.strip():
             self.last_line = line.decode(errors="replace").strip()
         self._sink(line)

@@ -26,6 +26,7 @@ from threadmill_cli.preflight import check_port, check_postgres, check_redis, cr
 from threadmill_cli.processes import ProcessSpec
 from threadmill_cli.project import Project, load_project
 from threadmill_cli.readiness import grpc_ready, http_ready, postgres_ready, redis_ready
+from threadmill_cli.refusal import CannotRun
 from threadmill_cli.services import DATA_SERVICES, OFFLINE_MODEL, ServicePlan
 from threadmill_cli.supervisor import Supervisor, together
 
@@ -141,6 +142,7 @@ class Stack:
         await self._start_model()
         for name in self.executors:
             await self.restart_process(name)
+        self._check_graphs()
 
     async def __aenter__(self) -> Self:
         try:
@@ -166,6 +168,7 @@ class Stack:
             *(self._add_service(name, partial(self._executor_spec, name)) for name in self.executors),
             self.supervisor.add("gateway", self.plan.gateway, lambda: http_ready(f"{self.url}/ok")),
         )
+        self._check_graphs()
 
     async def stop(self) -> None:
         """Stops everything: what takes requests first, what keeps data last."""
@@ -224,6 +227,16 @@ class Stack:
         project = self.executors[name]
         model = f"http://127.0.0.1:{self._model_port}/v1" if self._needs_model(project) else None
         return self.plan.executor(name, project, model)
+
+    def _check_graphs(self) -> None:
+        """Says which graphs did not load; CannotRun when none of a project did."""
+        for name, project in self.executors.items():
+            errors = self.supervisor.process(name).graph_errors
+            said = "; ".join(f"{graph}: {error}" for graph, error in errors.items())
+            if errors.keys() >= set(project.graphs):
+                raise CannotRun(f"no graph of {project.config} loads ({said}): correct it; the traceback is above")
+            if errors:
+                self.output.say(f"not every graph of {project.config} loads ({said})", warning=True)
 
     def _needs_model(self, project: Project) -> bool:
         return needs_offline_model(self.options.environment, project.env)

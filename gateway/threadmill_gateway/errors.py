@@ -30,6 +30,8 @@ TABLE: Mapping[str, tuple[int, str | None]] = {
     "GRAPH_FAILED": (422, None),
     "USER_ERROR": (400, None),
     "INVALID_NAMESPACE": (422, None),
+    "EMPTY_NAMESPACE": (400, None),
+    "RESERVED_NAMESPACE": (400, None),
     "FENCED": (409, None),
     "INVALID_ARGUMENT": (422, None),
     "NOT_FOUND": (404, None),

@@ -34,9 +34,6 @@ async def first_of(call: Call, timeout_seconds: float) -> Any:
             message = await call.read()
     except TimeoutError as error:
         raise refuse(504, "Gateway Timeout") from error
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
     if message is grpc.aio.EOF:
         raise refuse(502, "the stream ended before it began")
     return message

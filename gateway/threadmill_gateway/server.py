@@ -54,10 +54,14 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise AddressInUse(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)  # at once: only then does a second process on this port fail
     except OSError as error:
+        listener.close()
         raise AddressInUse(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     return listener

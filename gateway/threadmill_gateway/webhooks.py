@@ -10,6 +10,7 @@ from threadmill_gateway.errors import refuse
 
 # Host and port to addresses; raises OSError when the name does not resolve.
 Resolver = Callable[[str, int], Awaitable[list[str]]]
+RESOLVE_SECONDS = 5.0
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -40,7 +41,8 @@ async def _check_host(host: str, port: int, resolver: Resolver) -> None:
     if host == "localhost" or host.endswith(".localhost"):
         raise refuse(422, "Webhook must not point to localhost")
     try:
-        addresses = await resolver(host, port)
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            addresses = await resolver(host, port)
     except (OSError, UnicodeError) as error:
         raise refuse(422, f"Webhook host '{host}' does not resolve") from error
     if any(_is_local(address) for address in addresses):

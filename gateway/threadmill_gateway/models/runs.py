@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, RootModel, model_validator
+from pydantic import AfterValidator, Field, RootModel, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from threadmill_gateway.models.base import Absent, CheckpointId, JsonObject, Model, RunId, ThreadId
+from threadmill_gateway.errors import describe
+from threadmill_gateway.models.base import Absent, CheckpointId, JsonObject, Model, RunId, ThreadId, fail
 
 StreamMode = Literal[
     "values", "messages", "messages-tuple", "tasks", "checkpoints", "updates", "events", "debug", "custom"
@@ -34,7 +36,10 @@ class RunConfig(Model):
 
 
 def _check_config(config: JsonObject) -> JsonObject:
-    RunConfig.model_validate(config)
+    try:
+        RunConfig.model_validate(config)
+    except ValidationError as error:
+        raise PydanticCustomError("config", "{text}", {"text": describe(error)}) from error
     return config
 
 
@@ -55,14 +60,6 @@ class LangsmithTracer(Model):
 
     project_name: str | None = None
     example_id: str | None = None
-
-
-class Command(Model):
-    """What the graph is told instead of an input; the document passes through as it came."""
-
-    update: Any = None
-    resume: Any = None
-    goto: Any = None
 
 
 class RunCreate(Model):
@@ -114,5 +111,5 @@ class RunsCancel(Model):
         by_name = self.thread_id is not None and self.run_ids is not None
         half = (self.thread_id is None) != (self.run_ids is None)
         if half or by_name == (self.status is not None):
-            raise ValueError("give either 'status', or both 'thread_id' and 'run_ids'")
+            fail("Give either 'status', or both 'thread_id' and 'run_ids'")
         return self

@@ -63,9 +63,19 @@ def _graph(row: threads_pb2.Thread) -> graphs_pb2.GraphRequest | None:
     assistant_id = metadata.get("assistant_id")
     return graphs_pb2.GraphRequest(
         graph_id=graph_id,
-        config_json=row.config_json,
+        config_json=_unbound(row.config_json),
         assistant_id=assistant_id if isinstance(assistant_id, str) else "",
     )
+
+
+def _unbound(config_json: bytes) -> bytes:
+    """The latest run's config without the checkpoint that it may have started from, which is not the state's."""
+    if b'"checkpoint_' not in config_json:
+        return config_json
+    config = orjson.loads(config_json)
+    configurable = config.get("configurable") or {}
+    kept = {key: value for key, value in configurable.items() if key not in Checkpoint.model_fields}
+    return encode.dumps({**config, "configurable": kept})
 
 
 def _json(checkpoint: Checkpoint | None) -> bytes:
@@ -96,25 +106,33 @@ async def update_state(request: Request, gateway: Gateway) -> Response:
     """Applies an update; afterwards the new state goes out on the thread's stream."""
     thread_id = path_id(request, "thread")
     body = await read(request, StateUpdate, gateway.settings.http_max_request_body_bytes)
-    graph = _graph(await load_thread(gateway, thread_id))
+    row = await load_thread(gateway, thread_id)
+    busy = f"Thread {thread_id} has in-flight runs: wait for them to finish, or cancel them, before updating its state"
+    if row.state == threads_pb2.THREAD_STATE_BUSY:
+        raise refuse(409, busy)
+    graph = _graph(row)
     if graph is None:
         raise refuse(400, f"Thread '{thread_id}' has no assigned graph ID. Run a graph on it, or set metadata.graph_id")
-    checkpoint = body.checkpoint or Checkpoint()
-    if body.checkpoint_id:
-        checkpoint = checkpoint.model_copy(update={"checkpoint_id": body.checkpoint_id})
-    if checkpoint.checkpoint_id and canonical_uuid(checkpoint.checkpoint_id) is None:
-        raise refuse(422, "Invalid checkpoint ID")
     question = graphs_pb2.UpdateStateRequest(
         graph=graph,
         thread_id=thread_id,
         values_json=encode.dumps(body.values),
         as_node=body.as_node or "",
-        checkpoint_json=_json(checkpoint),
+        checkpoint_json=_json(_base(body)),
     )
-    busy = f"Thread {thread_id} has in-flight runs: wait for them to finish, or cancel them, before updating its state"
     with answering(THREAD_BUSY=(409, busy)):
         found = await gateway.clients.ask(gateway.clients.graphs.UpdateState, question)
     return encode.json_response(found.json, background=BackgroundTask(_publish, gateway, graph, thread_id))
+
+
+def _base(body: StateUpdate) -> Checkpoint:
+    """The checkpoint that an update builds on; unlike a read, an update of a malformed one is refused."""
+    checkpoint = body.checkpoint or Checkpoint()
+    if body.checkpoint_id:
+        checkpoint = checkpoint.model_copy(update={"checkpoint_id": body.checkpoint_id})
+    if checkpoint.checkpoint_id and canonical_uuid(checkpoint.checkpoint_id) is None:
+        raise refuse(422, "Invalid checkpoint ID")
+    return checkpoint
 
 
 async def _publish(gateway: Gateway, graph: graphs_pb2.GraphRequest, thread_id: str) -> None:

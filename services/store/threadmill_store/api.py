@@ -18,7 +18,7 @@ class StoreServicer(store_pb2_grpc.StoreServicer):
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    async def Batch(  # noqa: N802 - the name of the RPC
+    async def Batch(
         self, request: store_pb2.BatchRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> store_pb2.BatchResponse:
         """See store.proto."""

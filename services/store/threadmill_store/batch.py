@@ -8,7 +8,7 @@ from threadmill_chassis.postgres import Connection, Pool, connection, transactio
 from threadmill_store.domain import Delete, Get, Item, ListNamespaces, Op, Put, Result, Search
 from threadmill_store.repo import ItemRepo, refusals
 from threadmill_store.settings import StoreSettings
-from threadmill_store.validation import check_batch
+from threadmill_store.validation import check_batch, check_vectors
 
 
 class Memory:
@@ -26,6 +26,8 @@ class Memory:
     async def execute(self, ops: list[Op]) -> list[Result]:
         """One result for each operation, in order. All writes happen or none. Raises DomainErrors."""
         check_batch(ops)
+        if self._settings.store_index_dims is not None:
+            check_vectors(ops, self._settings.store_index_dims)
         writes = _last_writes(ops)
         if not writes:
             with refusals():
@@ -52,7 +54,7 @@ class Memory:
                 stale += self._to_refresh(get, [item] if item else [])
         for position, op in enumerate(ops):
             if isinstance(op, Search):
-                results[position] = items = await self._items.search(acquired, op)
+                results[position] = items = await self._search(acquired, op)
                 stale += self._to_refresh(op, items)
             elif isinstance(op, ListNamespaces):
                 results[position] = await self._items.list_namespaces(acquired, op)
@@ -62,6 +64,11 @@ class Memory:
         # Last in its transaction: it takes locks without waiting, but would hold them while the writes wait.
         if ids:
             await self._items.refresh(acquired, ids)
+
+    async def _search(self, acquired: Connection, search: Search) -> list[Item]:
+        if search.vector and self._settings.store_index_dims is not None:
+            return await self._items.search_nearest(acquired, search)
+        return await self._items.search(acquired, search)
 
     def _to_refresh(self, op: Get | Search, items: Sequence[Item]) -> list[int]:
         wanted = self._settings.ttl_refresh_on_read if op.refresh_ttl is None else op.refresh_ttl
@@ -75,7 +82,9 @@ class Memory:
             await self._items.delete(acquired, deletes)
         puts = [self._with_default_ttl(op) for op in writes if isinstance(op, Put)]
         if puts:
-            await self._items.put(acquired, puts)
+            ids = await self._items.put(acquired, puts)
+            if self._settings.store_index_dims is not None:
+                await self._items.replace_vectors(acquired, ids, puts)
 
     def _with_default_ttl(self, put: Put) -> Put:
         if put.ttl_minutes is not None or self._settings.ttl_default_minutes is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -57,11 +58,27 @@ class ItemRepo:
 
     async def search(self, connection: Connection, search: Search) -> list[Item]:
         """Live items below a prefix that meet all conditions, in insertion order."""
-        page = {"first": search.prefix, "beyond": beyond(search.prefix), "limit": search.limit, "offset": search.offset}
+        page = _page(search)
         if not search.conditions:
             return [_item(row) async for row in self._queries.search_items(connection, **page)]
         rows = self._queries.filter_items(connection, **page, **filter_parameters(search.conditions))
         return [_item(row) async for row in rows]
+
+    async def search_nearest(self, connection: Connection, search: Search) -> list[Item]:
+        """The same, nearest to the vector of the search first; needs the table of vectors."""
+        conditions = filter_parameters(search.conditions)
+        rows = self._queries.search_nearest(connection, **_page(search), **conditions, vector=_vector(search.vector))
+        return [replace(_item(row), score=row["score"]) async for row in rows]
+
+    async def replace_vectors(self, connection: Connection, ids: Sequence[int], puts: Sequence[Put]) -> None:
+        """Gives written items, by their ids, the vectors of their puts and no others."""
+        await self._queries.forget_vectors(connection, ids=ids)
+        rows = [(item, found) for item, put in zip(ids, puts, strict=True) for found in put.embeddings]
+        if rows:
+            # A path given twice would touch one row twice in a statement; the last one counts.
+            unique = {(item, found.path): _vector(found.vector) for item, found in rows}
+            items, paths = zip(*unique, strict=True)
+            await self._queries.put_vectors(connection, ids=items, paths=paths, vectors=list(unique.values()))
 
     async def list_namespaces(self, connection: Connection, listing: ListNamespaces) -> list[Labels]:
         """Namespaces of live items that match, sorted and distinct."""
@@ -128,6 +145,19 @@ def filter_parameters(conditions: Sequence[Condition]) -> dict[str, str]:
         for condition in conditions
     ]
     return {"contained": orjson.dumps(contained).decode(), "conditions": orjson.dumps(checked).decode()}
+
+
+def _page(search: Search) -> dict[str, Any]:
+    return {
+        "first": search.prefix,
+        "beyond": beyond(search.prefix),
+        "limit": search.limit,
+        "offset": search.offset,
+    }
+
+
+def _vector(components: Sequence[float]) -> str:
+    return f"[{','.join(map(repr, components))}]"
 
 
 def _literal_part(pattern: Labels) -> Labels:

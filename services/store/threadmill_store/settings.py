@@ -14,5 +14,5 @@ class StoreSettings(PostgresSettings):
     ttl_refresh_on_read: bool = True
     ttl_sweep_interval_seconds: float = Field(default=60.0, gt=0)
     ttl_sweep_batch_count: int = Field(default=500, gt=0)
-    # Components of every embedding; None: no semantic search.
+    # Components of every embedding, as many as pgvector can index; None: no semantic search.
     store_index_dims: int | None = Field(default=None, gt=0, le=2000)

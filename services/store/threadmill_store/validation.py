@@ -23,6 +23,23 @@ def check_batch(ops: list[Op]) -> None:
         check(op)
 
 
+def check_vectors(ops: list[Op], dims: int) -> None:
+    """Raises InvalidArgument for a vector that has not `dims` finite components or a path with a NUL character."""
+    for op in ops:
+        if isinstance(op, Search) and op.vector:
+            _check_vector(op.vector, dims)
+        elif isinstance(op, Put):
+            for embedding in op.embeddings:
+                _check_vector(embedding.vector, dims)
+                if "\0" in embedding.path:
+                    raise InvalidArgument(f"Path {embedding.path!r} must not contain NUL characters")
+
+
+def _check_vector(vector: tuple[float, ...], dims: int) -> None:
+    if len(vector) != dims or not all(map(math.isfinite, vector)):
+        raise InvalidArgument(f"a vector must have {dims} finite components; one of {len(vector)} was given")
+
+
 def check(op: Op) -> None:
     """Raises what is wrong with one operation, before anything of its batch is executed."""
     match op:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 from threadmill_chassis.grpc_server import serving
-from threadmill_chassis.postgres import Pool, open_pool
+from threadmill_chassis.postgres import Pool, connection, open_pool
 
 from threadmill_store.api import registration
 from threadmill_store.batch import Memory
 from threadmill_store.repo import ItemRepo
 from threadmill_store.settings import StoreSettings
 from threadmill_store.sweeper import Sweeper
+from threadmill_store.vectors import install
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,9 @@ async def build(settings: StoreSettings) -> AsyncIterator[Application]:
     """Serves the store on `settings.bind` for the block; the caller runs the sweeper."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(planned_afresh(settings), "store"))
+        if settings.store_index_dims is not None:
+            async with connection(pool, settings) as acquired:
+                await install(acquired, settings.store_index_dims)
         items = ItemRepo()
         memory = Memory(settings, pool, items)
         await stack.enter_async_context(serving(settings, settings.bind, [registration(memory)]))

@@ -33,13 +33,17 @@ graph = builder.compile()
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
 
 
+def write_config(path: Path, **graphs: str) -> None:
+    path.write_text(json.dumps({"dependencies": ["."], "graphs": graphs}))
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     folder.mkdir(mode=0o700)
     (folder / "agent.py").write_text(GRAPH.replace("ANSWER", "!"))
     path = folder / "langgraph.json"
-    path.write_text(json.dumps({"dependencies": ["."], "graphs": {"agent": "./agent.py:graph"}}))
+    write_config(path, agent="./agent.py:graph")
     return path
 
 
@@ -98,7 +102,7 @@ async def start_dev(config: Path, tmp_path: Path) -> AsyncIterator[StartDev]:
     yield start
     for dev in started:
         if dev.process.returncode is None:
-            dev.process.kill()
+            dev.process.terminate()
             await dev.ended()
 
 
@@ -190,8 +194,17 @@ async def test_graph_that_does_not_load_is_named(start_dev: StartDev, config: Pa
     dev = await start_dev()
     assert await dev.ended() == 1
     last = dev.errors.read_text().splitlines()[-1]
-    assert last.startswith("Error: executor cannot run: ")
+    assert last.startswith("Error: no graph of ")
     assert "no_such_library" in last
+
+
+async def test_one_broken_graph_does_not_stop_the_others(start_dev: StartDev, config: Path) -> None:
+    (config.parent / "broken.py").write_text("import no_such_library\n")
+    write_config(config, agent="./agent.py:graph", broken="./broken.py:graph")
+    dev = await start_dev("--no-reload")
+    await dev.until("not every graph")
+    await dev.until(READY)
+    assert await shout(dev.url, "0195f000-0000-7000-8000-000000000004") == "HI!"
 
 
 async def test_stack_with_external_postgres_and_a_killed_executor(

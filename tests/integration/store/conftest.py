@@ -69,10 +69,6 @@ def get(namespace: list[str], key: str, **fields: Any) -> store_pb2.Op:
     return store_pb2.Op(get=store_pb2.GetOp(namespace=namespace, key=key, **fields))
 
 
-def delete(namespace: list[str], key: str) -> store_pb2.Op:
-    return store_pb2.Op(delete=store_pb2.DeleteOp(namespace=namespace, key=key))
-
-
 def search(prefix: list[str], **fields: Any) -> store_pb2.Op:
     return store_pb2.Op(search=store_pb2.SearchOp(namespace_prefix=prefix, **fields))
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langgraph.graph import END, START, StateGraph
@@ -23,6 +23,11 @@ from threadmill_protos.store.v1 import store_pb2_grpc
 from threadmill_runs.executor.memory import GrpcStore, StoreUnavailable
 
 NS = ("users", "1")
+
+
+class State(TypedDict, total=False):
+    question: int
+    answer: str | None
 
 
 @pytest.fixture(scope="module")
@@ -228,19 +233,19 @@ async def test_a_service_that_is_not_there_is_a_connection_error(tmp_path: Any, 
 
 
 async def test_nodes_of_a_graph_get_it_injected(store: Any) -> None:
-    def write(state: dict[str, Any], *, store: BaseStore) -> dict[str, Any]:
+    def write(state: State, *, store: BaseStore) -> State:
         store.put(NS, "greeting", {"text": "hello"})
         return {}
 
-    async def read(state: dict[str, Any], *, store: BaseStore) -> dict[str, Any]:
+    async def read(state: State, *, store: BaseStore) -> State:
         item = await store.aget(NS, "greeting")
         return {"answer": item.value["text"] if item else None}
 
-    builder = StateGraph(dict)
+    builder = StateGraph(State)
     builder.add_node("write", write)
     builder.add_node("read", read)
     builder.add_edge(START, "write")
     builder.add_edge("write", "read")
     builder.add_edge("read", END)
     graph = builder.compile(store=store)
-    assert await graph.ainvoke({"question": 1}) == {"answer": "hello"}
+    assert await graph.ainvoke({"question": 1}) == {"question": 1, "answer": "hello"}

@@ -11,6 +11,7 @@ import threadmill_store
 from threadmill_chassis.postgres import load_queries
 from threadmill_store.repo import beyond
 from threadmill_store.schema import MIGRATIONS, QUERIES, SCHEMA
+from threadmill_store.vectors import install
 
 DatabaseFactory = Callable[[str, Path], Awaitable[str]]
 SOURCES = "\n".join(path.read_text() for path in Path(threadmill_store.__file__).parent.glob("*.py"))
@@ -25,6 +26,7 @@ def names() -> list[str]:
 @pytest.mark.parametrize("name", names())
 async def test_every_query_prepares_and_is_used(make_database: DatabaseFactory, name: str) -> None:
     connection = await asyncpg.connect(await make_database(SCHEMA, MIGRATIONS))
+    await install(connection, 3)
     await connection.prepare(getattr(load_queries(QUERIES), name).sql)
     await connection.close()
     assert re.search(rf"_queries\.{name}\b", SOURCES), f"{name} is not used"
@@ -76,7 +78,7 @@ async def test_an_equality_filter_reads_the_value_index(plan: Any) -> None:
 
 @pytest.mark.parametrize(("depth", "limit"), [(None, 10), (1, 10)])
 async def test_a_listing_steps_from_namespace_to_namespace(plan: Any, depth: int | None, limit: int) -> None:
-    text = await plan("list_namespaces", [], beyond(()), [], [], depth, limit, 0)
+    text = await plan("list_namespaces", [], depth, [], [], beyond(()), 0, limit)
     assert "item_identity" in text
     assert "Seq Scan" not in text
     steps = re.search(r"using item_identity .*\(actual .*loops=(\d+)\)", text)

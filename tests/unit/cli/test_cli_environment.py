@@ -130,3 +130,7 @@ def test_a_process_run_by_itself_gets_credentials_only_if_it_owns_data() -> None
     assert threads == {"THREADMILL_POSTGRES_DSN": "dsn"}
     runs = single_process_environment("runs", {"THREADMILL_RUNS_POSTGRES_DSN": "own", "REDIS_URI": "uri"})
     assert runs == {"THREADMILL_POSTGRES_DSN": "own", "THREADMILL_REDIS_URI": "uri"}
+    with pytest.raises(CannotRun, match="store has no database: set"):
+        single_process_environment("store", {})
+    with pytest.raises(CannotRun, match="runs has no Redis: set"):
+        single_process_environment("runs", {"DATABASE_URI": "dsn"})

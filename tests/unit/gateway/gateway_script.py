@@ -97,7 +97,9 @@ def stored(**result: Any) -> store_pb2.BatchResponse:
     return store_pb2.BatchResponse(results=[store_pb2.Result(**result)])
 
 
-Behaviour = Any  # a message, an exception, or a function of the request; for streams a list or an async generator function
+Behaviour = (
+    Any  # a message, an exception, or a function of the request; for streams a list or an async generator function
+)
 
 
 @dataclass

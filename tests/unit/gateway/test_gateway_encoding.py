@@ -2,11 +2,12 @@
 
 import orjson
 import pytest
-from .gateway_script import NOW, NOW_TEXT, assistant_row, item_row, run_row, thread_row
 from threadmill_gateway import encode
 from threadmill_gateway.pagination import page_headers
 from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2
+
+from .gateway_script import NOW, NOW_TEXT, assistant_row, item_row, run_row, thread_row
 
 
 def as_json(document: encode.Document) -> dict[str, object]:

@@ -13,7 +13,7 @@ from .reasons import reason
 RUNS = f"/threads/{THREAD_ID}/runs"
 RUN = f"{RUNS}/{RUN_ID}"
 MINIMAL = {"assistant_id": "steps"}
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     **MINIMAL,
     "input": {"n": 12345678901234567},
     "command": {"resume": "go", "goto": "b"},
@@ -49,7 +49,7 @@ async def test_every_field_reaches_the_runs_api(client: httpx.AsyncClient, scrip
     header_configurable = {"langsmith-trace": "t", "langsmith-tags": ["a", "b"], "__langsmith_project__": "p"}
     assert orjson.loads(asked.header_configurable_json) == header_configurable
     assert orjson.loads(asked.checkpoint_json) == {"checkpoint_ns": "", "checkpoint_id": CHECKPOINT_ID}
-    assert orjson.loads(asked.config_json) == {**EVERYTHING["config"], "metadata": {"m": 1}}  # type: ignore[dict-item]
+    assert orjson.loads(asked.config_json) == {**EVERYTHING["config"], "metadata": {"m": 1}}
     asked.ClearField("run_id")
     asked.ClearField("header_configurable_json")
     asked.ClearField("checkpoint_json")
@@ -89,7 +89,9 @@ async def test_defaults(client: httpx.AsyncClient, script: Script) -> None:
     assert not asked.HasField("checkpoint_during")
 
 
-@pytest.mark.parametrize(("given", "sent"), [("updates", ["updates"]), ([], []), ("messages-tuple", ["messages-tuple"])])
+@pytest.mark.parametrize(
+    ("given", "sent"), [("updates", ["updates"]), ([], []), ("messages-tuple", ["messages-tuple"])]
+)
 async def test_stream_mode_is_text_or_list(
     client: httpx.AsyncClient, script: Script, given: Any, sent: list[str]
 ) -> None:
@@ -145,6 +147,13 @@ async def test_create_refuses_and_names_the_field(client: httpx.AsyncClient, fie
             400,
             "Cannot specify both configurable and context. Use only one of them.",
         ),
+        (
+            RUNS,
+            {**MINIMAL, "config": {"recursion_limit": "5"}},
+            422,
+            "config: recursion_limit: Input should be a valid integer",
+        ),
+        ("/runs/cancel", {}, 422, "Give either 'status', or both 'thread_id' and 'run_ids'"),
         ("/runs/batch", [], 422, "body: List should have at least 1 item after validation, not 0"),
     ],
 )
@@ -190,8 +199,7 @@ async def test_stateless_create_and_batch(client: httpx.AsyncClient, script: Scr
 
 async def test_list_selects_and_filters(client: httpx.AsyncClient, script: Script) -> None:
     script.on(ListRuns=runs_pb2.ListRunsResponse(runs=[run_row()]))
-    params = [("limit", "5"), ("offset", "2"), ("status", "error"), ("select", "run_id"), ("select", "status")]
-    response = await client.get(RUNS, params=params)
+    response = await client.get(f"{RUNS}?limit=5&offset=2&status=error&select=run_id&select=status")
     assert response.json() == [{"run_id": RUN_ID, "status": "pending"}]
     asked = script.last("ListRuns")
     assert (asked.limit, asked.offset, asked.state) == (5, 2, runs_pb2.RUN_STATE_ERROR)
@@ -220,7 +228,11 @@ async def test_unknown_thread_is_told_from_one_without_runs(client: httpx.AsyncC
 
 @pytest.mark.parametrize(
     ("method", "path", "detail"),
-    [("GET", RUN, "Not Found"), ("DELETE", RUN, "Run not found"), ("POST", f"{RUN}/cancel", "No runs found to cancel.")],
+    [
+        ("GET", RUN, "Not Found"),
+        ("DELETE", RUN, "Run not found"),
+        ("POST", f"{RUN}/cancel", "No runs found to cancel."),
+    ],
 )
 async def test_unknown_run(client: httpx.AsyncClient, script: Script, method: str, path: str, detail: str) -> None:
     error = reason("RUN_NOT_FOUND")
@@ -244,7 +256,11 @@ async def test_get_and_delete(client: httpx.AsyncClient, script: Script) -> None
 
 @pytest.mark.parametrize(
     ("query", "action", "word"),
-    [("", "INTERRUPT", "interrupt"), ("?action=rollback", "ROLLBACK", "rollback"), ("?action=x", "INTERRUPT", "interrupt")],
+    [
+        ("", "INTERRUPT", "interrupt"),
+        ("?action=rollback", "ROLLBACK", "rollback"),
+        ("?action=x", "INTERRUPT", "interrupt"),
+    ],
 )
 async def test_cancel(client: httpx.AsyncClient, script: Script, query: str, action: str, word: str) -> None:
     response = await client.post(f"{RUN}/cancel{query}")

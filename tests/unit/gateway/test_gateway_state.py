@@ -7,6 +7,7 @@ import httpx
 import orjson
 import pytest
 from threadmill_protos.runs.v1 import graphs_pb2
+from threadmill_protos.threads.v1 import threads_pb2
 
 from .gateway_script import CHECKPOINT_ID, THREAD_ID, Script, thread_row
 from .reasons import reason
@@ -22,7 +23,11 @@ async def test_state_is_spliced_and_asked_of_the_threads_graph(client: httpx.Asy
     response = await client.get(f"{BASE}/state", params={"subgraphs": "true"})
     assert response.content == STATE.json
     asked = script.last("GetState")
-    assert (asked.graph.graph_id, asked.graph.assistant_id, asked.graph.config_json) == ("steps", "a", b'{"tags":["t"]}')
+    assert (asked.graph.graph_id, asked.graph.assistant_id, asked.graph.config_json) == (
+        "steps",
+        "a",
+        b'{"tags":["t"]}',
+    )
     assert (asked.thread_id, asked.checkpoint_json, asked.subgraphs) == (THREAD_ID, b"", True)
 
 
@@ -122,7 +127,9 @@ async def test_history_by_query(client: httpx.AsyncClient, script: Script) -> No
     assert orjson.loads(asked.before_json) == {"checkpoint_id": CHECKPOINT_ID}
 
 
-@pytest.mark.parametrize("before", [{"configurable": {"checkpoint_id": CHECKPOINT_ID}}, {"checkpoint_id": CHECKPOINT_ID}])
+@pytest.mark.parametrize(
+    "before", [{"configurable": {"checkpoint_id": CHECKPOINT_ID}}, {"checkpoint_id": CHECKPOINT_ID}]
+)
 async def test_history_by_body_takes_both_forms_of_before(
     client: httpx.AsyncClient, script: Script, before: dict[str, Any]
 ) -> None:
@@ -145,3 +152,20 @@ async def test_history_limits(client: httpx.AsyncClient, script: Script) -> None
     assert (bad.status_code, bad.json()) == (422, {"detail": "Invalid limit abc"})
     for body in ({"limit": 0}, {"limit": 1001}, {"before": CHECKPOINT_ID}):
         assert (await client.post(f"{BASE}/history", json=body)).status_code == 422
+
+
+async def test_update_of_a_busy_thread_asks_no_graph(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetThread=thread_row(state=threads_pb2.THREAD_STATE_BUSY))
+    response = await client.post(f"{BASE}/state", json={"values": {}})
+    assert response.status_code == 409
+    assert response.json()["detail"].startswith(f"Thread {THREAD_ID} has in-flight runs: ")
+    assert script.names() == ["GetThread"]
+
+
+async def test_checkpoint_that_the_latest_run_started_from_does_not_bind_reads(
+    client: httpx.AsyncClient, script: Script
+) -> None:
+    config = {"configurable": {"checkpoint_id": CHECKPOINT_ID, "thread_id": THREAD_ID, "model": "m"}, "tags": []}
+    script.on(GetThread=thread_row(config_json=orjson.dumps(config)), GetState=STATE)
+    await client.get(f"{BASE}/state")
+    assert orjson.loads(script.last("GetState").graph.config_json) == {"configurable": {"model": "m"}, "tags": []}

@@ -226,7 +226,9 @@ async def test_thread_stream_has_ids_and_ends_with_the_client(live: httpx.AsyncC
     assert (list(asked.stream_modes), asked.last_event_id) == (["lifecycle", "state_update"], "-")
 
 
-async def test_thread_stream_honours_the_singular_parameter_of_the_sdks(live: httpx.AsyncClient, script: Script) -> None:
+async def test_thread_stream_honours_the_singular_parameter_of_the_sdks(
+    live: httpx.AsyncClient, script: Script
+) -> None:
     script.on(StreamThread=[])
     await live.get(f"/threads/{THREAD_ID}/stream?stream_mode=run_modes&stream_mode=state_update")
     assert list(script.last("StreamThread").stream_modes) == ["run_modes", "state_update"]
@@ -244,9 +246,7 @@ async def test_thread_stream_refuses_unknown_modes(live: httpx.AsyncClient) -> N
     assert (response.status_code, response.json()) == (422, {"detail": "Invalid stream mode: bogus"})
 
 
-async def test_shutdown_ends_streams_cleanly_and_cuts_waits(
-    gateway: Gateway, script: Script, tmp_path: Path
-) -> None:
+async def test_shutdown_ends_streams_cleanly_and_cuts_waits(gateway: Gateway, script: Script, tmp_path: Path) -> None:
     script.on(StreamRun=Hanging(started()), WaitRun=Hanging(waiting()))
 
     async def read_all(client: httpx.AsyncClient, path: str, open_now: asyncio.Event) -> bytes:

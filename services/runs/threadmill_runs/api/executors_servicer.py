@@ -52,7 +52,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
             Graph(each.graph_id, each.name, each.description if each.HasField("description") else None, each.error)
             for each in hello.graphs
         ]
-        await self._assistants.announce(graphs)
+        await self._assistants.announce(hello.executor_id, graphs)
         attachment = Attachment(
             executor_id=hello.executor_id,
             slots=hello.slot_count,
@@ -86,6 +86,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         log.warning("executor_detached", executor_id=attachment.executor_id, held=len(attachment.held))
         try:
             await self._repo.shorten_leases(attachment.executor_id, self._settings.detach_grace_seconds)
+            await self._assistants.forget(attachment.executor_id, self._settings.lease_seconds)
         except Unavailable:
             log.warning("leases_not_shortened", executor_id=attachment.executor_id)
 
@@ -105,6 +106,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
 
     async def _try_heartbeat(self, attachment: Attachment, held: list[common_pb2.Fence]) -> None:
         try:
+            await self._assistants.see(attachment.executor_id)
             await self._heartbeat(attachment, held)
         except Unavailable:  # the executor goes on; the lease outlives several heartbeats
             log.warning("heartbeat_not_recorded", executor_id=attachment.executor_id)

@@ -35,14 +35,15 @@ class AssistantRepo:
         self._settings = settings
         self._sql = queries
 
-    async def announce(self, graphs: Sequence[Graph]) -> None:
+    async def announce(self, executor_id: str, graphs: Sequence[Graph]) -> None:
         """Records what an executor serves and makes sure that every graph has its system assistant."""
         async with transaction(self._pool, self._settings) as db:
-            await self._sql.delete_graphs_except(db, graph_ids=[graph.graph_id for graph in graphs])
+            await self._sql.see_executor(db, executor_id=executor_id)
             for position, graph in enumerate(graphs):
                 await self._sql.upsert_graph(
                     db,
                     graph_id=graph.graph_id,
+                    executor_id=executor_id,
                     position=position,
                     name=graph.name,
                     description=graph.description,
@@ -58,6 +59,17 @@ class AssistantRepo:
                     name=graph.name,
                     description=graph.description,
                 )
+            await self._sql.delete_stale_graphs(db)
+
+    async def see(self, executor_id: str) -> None:
+        """The executor is alive."""
+        async with connection(self._pool, self._settings) as db:
+            await self._sql.see_executor(db, executor_id=executor_id)
+
+    async def forget(self, executor_id: str, seconds: float) -> None:
+        """The executor has detached; so has, presumably, every one that was not seen for so many seconds."""
+        async with connection(self._pool, self._settings) as db:
+            await self._sql.forget_executors(db, executor_id=executor_id, seconds=seconds)
 
     async def graphs(self) -> list[Graph]:
         """The announced graphs in declaration order."""

@@ -1,9 +1,16 @@
 -- Fencing tokens: one ever-growing sequence for all claims, so that "older attempt" is a plain comparison.
 CREATE SEQUENCE runs.fence_token;
 
+-- Executors that are attached, or were until a moment ago.
+CREATE TABLE runs.executor (
+    executor_id  text PRIMARY KEY,
+    seen_at      timestamptz NOT NULL DEFAULT now()
+);
+
 -- Graphs that executors have announced, so that requests can name them while no executor is attached.
 CREATE TABLE runs.graph (
     graph_id     text PRIMARY KEY,
+    executor_id  text NOT NULL,
     position     int NOT NULL,
     name         text NOT NULL,
     description  text,

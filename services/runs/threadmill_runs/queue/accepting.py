@@ -89,7 +89,7 @@ class Acceptor:
                 create_if_missing=request.create_thread_if_missing or not request.thread_id,
                 stamp_metadata_json=orjson.dumps(stamp),
                 new_thread_metadata_json=request.metadata_json,
-                config_json=request.config_json,
+                config_json=_shown_config(request.config_json),
             )
         )
         return response.thread
@@ -198,6 +198,11 @@ def _merged_config(request: runs_pb2.CreateRunRequest, assistant: Assistant) -> 
     merged = {**defaults, **config}
     merged["configurable"] = {**(defaults.get("configurable") or {}), **configurable, **context}
     return merged, merged_context
+
+
+def _shown_config(config_json: bytes) -> bytes:
+    """The run's config as the thread row shows it."""
+    return orjson.dumps({"configurable": {}, **orjson.loads(config_json or b"{}")})
 
 
 def _fragment(json: bytes) -> orjson.Fragment | None:

@@ -1,12 +1,24 @@
--- name: upsert_graph(graph_id, position, name, description, error)!
-INSERT INTO runs.graph (graph_id, position, name, description, error)
-VALUES (:graph_id, :position, :name, :description, :error)
-ON CONFLICT (graph_id) DO UPDATE
-SET position = excluded.position, name = excluded.name, description = excluded.description,
-    error = excluded.error, updated_at = now();
+-- name: see_executor(executor_id)!
+INSERT INTO runs.executor (executor_id) VALUES (:executor_id)
+ON CONFLICT (executor_id) DO UPDATE SET seen_at = now();
 
--- name: delete_graphs_except(graph_ids)!
-DELETE FROM runs.graph WHERE graph_id <> ALL(:graph_ids::text[]);
+-- name: forget_executors(executor_id, seconds)!
+-- The one that has detached, and those that have not been seen for long.
+DELETE FROM runs.executor
+WHERE executor_id = :executor_id OR seen_at < now() - :seconds::float8 * interval '1 second';
+
+-- name: upsert_graph(graph_id, executor_id, position, name, description, error)!
+INSERT INTO runs.graph (graph_id, executor_id, position, name, description, error)
+VALUES (:graph_id, :executor_id, :position, :name, :description, :error)
+ON CONFLICT (graph_id) DO UPDATE
+SET executor_id = excluded.executor_id, position = excluded.position, name = excluded.name,
+    description = excluded.description, error = excluded.error, updated_at = now();
+
+-- name: delete_stale_graphs()!
+-- What nobody serves any more goes when somebody announces what is served now: not earlier, or a rolling
+-- restart would make all graphs unknown for a moment.
+DELETE FROM runs.graph g
+WHERE NOT EXISTS (SELECT FROM runs.executor e WHERE e.executor_id = g.executor_id);
 
 -- name: list_graphs()
 SELECT graph_id, name, description, error FROM runs.graph ORDER BY position, graph_id;

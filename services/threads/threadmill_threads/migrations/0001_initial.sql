@@ -131,7 +131,6 @@ CREATE TABLE threads.checkpoint (
     channel_versions jsonb NOT NULL CHECK (jsonb_typeof(channel_versions) = 'object'),
     PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id)
 );
-CREATE INDEX checkpoint_in_thread ON threads.checkpoint (thread_id, checkpoint_id, checkpoint_ns);
 CREATE INDEX checkpoint_everywhere ON threads.checkpoint (checkpoint_id, checkpoint_ns, thread_id);
 CREATE INDEX checkpoint_run ON threads.checkpoint (run_id) WHERE run_id IS NOT NULL;
 
@@ -163,6 +162,8 @@ CREATE TABLE threads.pending_write (
 );
 
 -- A checkpoint with the values of its channels and its pending writes in replay order, as parallel arrays.
+-- OFFSET 0 makes each blob a lookup of its own: before the first ANALYZE, the planner would rather read all blobs of
+-- the thread into a hash (62 ms instead of 0.4 ms for 20 of 5,000 checkpoints).
 CREATE VIEW threads.full_checkpoint AS
 SELECT
     checkpoint.*,
@@ -175,10 +176,12 @@ CROSS JOIN LATERAL (
         array_agg(blob.channel) AS blob_channels, array_agg(blob.version) AS blob_versions,
         array_agg(blob.type) AS blob_types, array_agg(blob.data) AS blob_data
     FROM jsonb_each_text(checkpoint.channel_versions) AS current (channel, version)
-    JOIN threads.channel_blob AS blob
-        ON blob.thread_id = checkpoint.thread_id AND blob.checkpoint_ns = checkpoint.checkpoint_ns
-        AND blob.channel = current.channel AND blob.version = current.version
-    WHERE blob.type <> 'empty'
+    CROSS JOIN LATERAL (
+        SELECT blob.* FROM threads.channel_blob AS blob
+        WHERE blob.thread_id = checkpoint.thread_id AND blob.checkpoint_ns = checkpoint.checkpoint_ns
+            AND blob.channel = current.channel AND blob.version = current.version AND blob.type <> 'empty'
+        OFFSET 0
+    ) AS blob
 ) AS blobs
 CROSS JOIN LATERAL (
     SELECT

@@ -1,0 +1,107 @@
+"""Health, info, metrics, documentation, CORS, and the process's own start."""
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+from threadmill_chassis.errors import Unavailable
+from threadmill_chassis.grpc_server import AddressInUse
+from threadmill_gateway.app import ENDPOINTS
+from threadmill_gateway.openapi import openapi
+from threadmill_gateway.server import listen
+from threadmill_gateway.settings import GatewaySettings
+from threadmill_protos.runs.v1 import runs_pb2
+
+from .gateway_script import THREAD_ID, Script, thread_row
+
+
+@pytest.mark.parametrize("path", ["/ok", "/", "/ok?check_db=1"])
+async def test_health(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).json() == {"ok": True, "services": {}}
+    assert (await client.head(path)).status_code == 200
+
+
+async def test_info(client: httpx.AsyncClient) -> None:
+    found = (await client.get("/info")).json()
+    assert found["host"]["kind"] == "self-hosted"
+    assert found["flags"]["assistants"] is True
+    assert found["version"]
+
+
+async def test_metrics_count_requests_by_route_and_show_the_queue(client: httpx.AsyncClient, script: Script) -> None:
+    stats = runs_pb2.QueueStats(pending_count=3, running_count=1, worker_max_count=10, worker_active_count=1)
+    script.on(GetThread=thread_row(), GetQueueStats=stats)
+    await client.get(f"/threads/{THREAD_ID}")
+    await client.get("/nothing")
+    text = await client.get("/metrics")
+    assert text.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8"
+    labels = '{method="GET",path="/threads/{thread_id}",status="200"}'
+    assert f"lg_api_http_requests_total{labels} 1.0" in text.text
+    assert f"lg_api_http_requests_latency_count{labels} 1.0" in text.text
+    assert "lg_api_workers_available 9" in text.text
+    found = (await client.get("/metrics?format=json")).json()
+    assert found["queue"]["n_pending"] == 3
+    assert found["workers"] == {"max": 10, "active": 1, "available": 9}
+    assert {"method": "GET", "path": "unmatched", "status": "404", "count": 1} in found["api"]["http_requests_total"]
+
+
+async def test_metrics_do_without_the_runs_api(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetQueueStats=Unavailable("down"))
+    response = await client.get("/metrics")
+    assert response.status_code == 200
+    assert "lg_api_workers" not in response.text
+
+
+def test_openapi_is_valid_and_names_every_route() -> None:
+    document = openapi(ENDPOINTS, "1")
+    validate(document)
+    named = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert named == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    ids = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_openapi_shows_no_null_where_null_is_refused() -> None:
+    create = openapi(ENDPOINTS, "1")["components"]["schemas"]["RunCreate"]["properties"]
+    assert create["webhook"] == {"maxLength": 65536, "minLength": 1, "title": "Webhook", "type": "string"}
+    assert create["command"]["anyOf"][1] == {"type": "null"}
+
+
+async def test_documentation_is_served_and_self_contained(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/openapi.json")).json()["openapi"] == "3.1.0"
+    page = await client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+
+
+async def test_cors_lets_any_origin_read_locations(client: httpx.AsyncClient) -> None:
+    origin = {"origin": "http://app.example"}
+    response = await client.get("/ok", headers=origin)
+    assert response.headers["access-control-allow-origin"] == "*"
+    exposed = response.headers["access-control-expose-headers"]
+    assert exposed == "x-pagination-total, x-pagination-next, content-location, location"
+    asks = {**origin, "access-control-request-method": "PATCH", "access-control-request-headers": "x-api-key"}
+    preflight = await client.options("/threads", headers=asks)
+    assert (preflight.status_code, preflight.text) == (200, "OK")
+    assert preflight.headers["access-control-max-age"] == "600"
+
+
+async def test_cors_reaches_error_responses(client: httpx.AsyncClient) -> None:
+    response = await client.get("/threads/bad", headers={"origin": "http://app.example"})
+    assert response.headers["access-control-allow-origin"] == "*"
+
+
+def test_port_in_use_is_one_sentence() -> None:
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(AddressInUse, match=f"cannot listen on 127.0.0.1:{port}: "):
+            listen("127.0.0.1", port)
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THREADMILL_PORT", "9")
+    monkeypatch.setenv("HTTP_MAX_REQUEST_BODY_BYTES", "5")
+    monkeypatch.setenv("CORS_ALLOW_ORIGINS", "http://a, http://b")
+    settings = GatewaySettings()
+    assert (settings.port, settings.http_max_request_body_bytes) == (9, 5)
+    assert settings.cors_allow_origins == ("http://a", "http://b")
