@@ -43,6 +43,8 @@ class LastingReply(Response):
     """Base of both. `closing` is set when the process shuts down."""
 
     beat: bytes
+    # Whether a body that the shutdown cuts short is still a whole one.
+    may_end_early = False
 
     def __init__(self, call: Call, headers: Mapping[str, str], beat_seconds: float, closing: asyncio.Event) -> None:
         super().__init__(None, headers=dict(headers))
@@ -73,8 +75,6 @@ class LastingReply(Response):
         if not gone and (finished or self.may_end_early):
             await _body(send, b"", more=False)
         return None
-
-    may_end_early = False
 
     async def _write(self, send: Send) -> None:
         raise NotImplementedError

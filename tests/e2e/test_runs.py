@@ -2,7 +2,7 @@
 
 import pytest
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
+from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError, UnprocessableEntityError
 
 from .driving import Gate, collect, run_has, thread_has, until
 
@@ -215,3 +215,10 @@ async def test_state_is_not_updated_under_a_running_run(client: LangGraphClient,
         await client.threads.update_state(thread_id, {"name": "B"})
     gate.open()
     await client.runs.join(thread_id, run["run_id"])
+
+
+async def test_context_and_configurable_together_are_refused(client: LangGraphClient, thread_id: str) -> None:
+    with pytest.raises(BadRequestError):
+        await client.runs.create(
+            thread_id, "echo", input={}, config={"configurable": {"a": 1}}, context={"a": 1}
+        )

@@ -269,3 +269,10 @@ async def test_service_that_is_not_there_is_503(settings: GatewaySettings, tmp_p
     async with open_gateway(settings) as gateway, live_client(gateway, tmp_path) as client:
         response = await client.post(f"{RUNS}/stream", json=BODY)
     assert response.status_code == 503
+
+
+async def test_head_of_a_stream_ends_at_once(live: httpx.AsyncClient, script: Script) -> None:
+    hanging = Hanging()
+    script.on(StreamThread=hanging)
+    response = await live.head(f"/threads/{THREAD_ID}/stream")
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
