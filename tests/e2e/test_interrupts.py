@@ -130,9 +130,28 @@ async def test_interrupt_inside_a_subgraph(client: LangGraphClient, thread_id: s
     assert result["log"][-1] == "inner yes"
 
 
-async def test_command_goes_to_a_node_and_updates(client: LangGraphClient, thread_id: str) -> None:
+async def test_command_updates_and_goes_to_a_node(client: LangGraphClient, thread_id: str) -> None:
+    await client.runs.wait(thread_id, "nested", input={"log": []})
+    command: Any = {"update": {"log": ["told"]}, "goto": "child"}
+    result = await client.runs.wait(thread_id, "nested", command=command)
+    assert "told" in result["log"]
+    assert result["log"][-1] == "inner unasked"
+
+
+async def test_command_to_another_node_leaves_the_question_open(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "ask", input={"question": "ok?"})
-    command: Any = {"update": {"log": ["skipped"]}, "goto": "finish"}
-    result = await client.runs.wait(thread_id, "ask", command=command)
-    assert "skipped" in result.get("log", [])
-    assert "finished" in (await client.threads.get_state(thread_id))["values"]["log"]
+    command: Any = {"goto": "finish"}
+    parts = await collect(client.runs.stream(thread_id, "ask", command=command, stream_mode="updates"))
+    assert {"finish": {"log": ["finished"]}} in [part.data for part in parts]
+    assert (await client.threads.get(thread_id))["status"] == "interrupted"
+
+
+async def test_thread_row_and_state_agree_after_a_part_was_answered(client: LangGraphClient, thread_id: str) -> None:
+    result = await client.runs.wait(thread_id, "choices", input={"log": []})
+    left = next(each["id"] for each in result["__interrupt__"] if each["value"] == "left?")
+    await client.runs.wait(thread_id, "choices", command={"resume": {left: "L"}})
+    thread = await client.threads.get(thread_id)
+    state = await client.threads.get_state(thread_id)
+    assert [each["value"] for pending in thread["interrupts"].values() for each in pending] == ["right?"]
+    assert [each["value"] for each in state["interrupts"]] == ["right?"]
+    assert thread["values"] == state["values"] == {"log": ["left L"]}

@@ -98,6 +98,7 @@ class RunEnding:
     run_id: RunId
     token: int
     resting: RestingState
+    stamp: Json | None = None
     delete_thread: bool = False
     delete_checkpoints: bool = False
 

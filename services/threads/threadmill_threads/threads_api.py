@@ -100,6 +100,7 @@ class ThreadsApi(threads_pb2_grpc.ThreadsServicer):
             run_id=decoding.run_id(request.fence.run_id),
             token=request.fence.token,
             resting=decoding.resting(request.resting),
+            stamp=decoding.json_object(request.stamp_metadata_json, "stamp_metadata"),
             delete_thread=request.delete_thread,
             delete_checkpoints=request.delete_checkpoints,
         )

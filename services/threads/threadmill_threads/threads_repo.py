@@ -123,7 +123,12 @@ class ThreadsRepo:
         deletes = run.delete_thread or run.delete_checkpoints
         async with self._database.transaction() if deletes else self._database.connection() as connection:
             row = await self._queries.end_run(
-                connection, thread_id=thread_id, run_id=run.run_id, token=run.token, **_resting(run.resting)
+                connection,
+                thread_id=thread_id,
+                run_id=run.run_id,
+                token=run.token,
+                stamp=run.stamp,
+                **_resting(run.resting),
             )
             if row is None or not row["was_active"]:
                 return

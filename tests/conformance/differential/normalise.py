@@ -12,7 +12,7 @@ SYSTEM_ASSISTANTS = {str(uuid5(SYSTEM_NAMESPACE, graph)): f"<assistant {graph}>"
 # What differs by nature: the server's name and version, its clock, how it is installed.
 OPAQUE_KEYS = frozenset(
     ["langgraph_version", "langgraph_api_version", "langgraph_plan", "langgraph_host", "langgraph_api_url"]
-    + ["version_number", "langgraph_py_version", "total_bytes", "bytes", "lc_versions", "timestamp"]
+    + ["version_number", "langgraph_py_version", "total_bytes", "bytes", "lc_versions", "timestamp", "__request_start_time_ms__"]
 )
 # Wording is free; presence and type are not.
 TEXT_KEYS = frozenset(["detail"])
@@ -28,13 +28,17 @@ class Normaliser:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
-        self._counts: dict[str, int] = {}
+        self._taken: set[str] = set()
 
-    def name(self, value: str, kind: str) -> None:
-        """Calls an id `<kind n>` from now on; a known one keeps its name."""
-        if value not in self._names and value not in SYSTEM_ASSISTANTS:
-            self._counts[kind] = self._counts.get(kind, 0) + 1
-            self._names[value] = f"<{kind} {self._counts[kind]}>"
+    def name(self, value: str, kind: str, exchange: int) -> None:
+        """Calls an id by its kind and the exchange that it came up in; a known one keeps its name."""
+        if value in self._names or value in SYSTEM_ASSISTANTS:
+            return
+        name = f"<{kind} of {exchange}>"
+        while name in self._taken:
+            name = f"{name[:-1]}+>"
+        self._taken.add(name)
+        self._names[value] = name
 
     def text(self, text: str) -> str:
         """The text with its ids, times and channel versions replaced."""

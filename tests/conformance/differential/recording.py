@@ -89,7 +89,7 @@ class Recorder:
 
     def name(self, value: str, kind: str) -> str:
         """Names an id for the comparison."""
-        self.normaliser.name(value, kind)
+        self.normaliser.name(value, kind, len(self.exchanges))
         return value
 
     async def thread(self, **body: Any) -> str:
@@ -101,7 +101,7 @@ class Recorder:
         location = headers.get("content-location", "")
         if location.startswith("/"):
             for kind, value in zip(location.split("/")[1::2], location.split("/")[2::2], strict=False):
-                self.name(value, kind.rstrip("s"))
+                self.name(value, kind.removesuffix("s"))
         query = f"?{response.request.url.query.decode()}" if "?" not in path and response.request.url.query else ""
         exchange = Exchange(f"{method} {path}{query}", body, response.status_code, headers)
         self.exchanges.append(exchange)

@@ -59,6 +59,10 @@ def differences(reference: Recorder, threadmill: Recorder, *, wording: bool = Fa
         if theirs is None or ours is None:
             yield Difference(request, sent, f"{number}", theirs is not None, ours is not None)
             return
+        if theirs.status != ours.status:
+            summaries = (f"{side.status} {_short(side.body)[:200]}" for side in (theirs, ours))
+            yield Difference(request, sent, f"{number}.status", *summaries)
+            continue
         left = _comparable(reference, theirs, wording)
         right = _comparable(threadmill, ours, wording)
         for where, a, b in _walk(f"{number}", left, right):

@@ -354,6 +354,7 @@ class Outcome(_message.Message):
     HAS_NEXT_FIELD_NUMBER: _builtins.int
     INTERRUPTS_JSON_FIELD_NUMBER: _builtins.int
     ERROR_JSON_FIELD_NUMBER: _builtins.int
+    SEVERAL_INTERRUPTS_JSON_FIELD_NUMBER: _builtins.int
     result: Global___Outcome.Result.ValueType
     """How."""
     values_json: _builtins.bytes
@@ -364,6 +365,10 @@ class Outcome(_message.Message):
     """JSON object {task id: [interrupt]}; empty: unknown, unchanged."""
     error_json: _builtins.bytes
     """JSON {error, message}, masked for clients; empty unless ERROR or TIMEOUT."""
+    several_interrupts_json: _builtins.bytes
+    """JSON list of the interrupts that the last step streamed, if they were several: the `values` events show
+    one each, while a client that waits gets them all. Empty otherwise.
+    """
     def __init__(
         self,
         *,
@@ -372,10 +377,11 @@ class Outcome(_message.Message):
         has_next: _builtins.bool = ...,
         interrupts_json: _builtins.bytes = ...,
         error_json: _builtins.bytes = ...,
+        several_interrupts_json: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_json", b"error_json", "has_next", b"has_next", "interrupts_json", b"interrupts_json", "result", b"result", "values_json", b"values_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_json", b"error_json", "has_next", b"has_next", "interrupts_json", b"interrupts_json", "result", b"result", "several_interrupts_json", b"several_interrupts_json", "values_json", b"values_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

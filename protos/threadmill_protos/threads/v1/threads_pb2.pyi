@@ -723,7 +723,9 @@ class BeginRunRequest(_message.Message):
     create_if_missing: _builtins.bool
     """Create the thread if it is missing (if_not_exists=create, stateless runs, crons)."""
     stamp_metadata_json: _builtins.bytes
-    """JSON object of the keys that every run stamps on its thread (graph_id, assistant_id); merged."""
+    """JSON object of the keys that every run stamps on its thread (graph_id, assistant_id). Merged into the
+    metadata unless other runs are active: a queued run stamps the thread when it ends (EndRun).
+    """
     new_thread_metadata_json: _builtins.bytes
     """JSON object: metadata of a thread created by this call, under the stamp; empty means `{}`."""
     config_json: _builtins.bytes
@@ -819,12 +821,15 @@ class EndRunRequest(_message.Message):
     RESTING_FIELD_NUMBER: _builtins.int
     DELETE_THREAD_FIELD_NUMBER: _builtins.int
     DELETE_CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    STAMP_METADATA_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Thread of the run."""
     delete_thread: _builtins.bool
     """Also delete the thread (stateless run with on_completion=delete)."""
     delete_checkpoints: _builtins.bool
     """Also delete the run's checkpoints (rollback), in the same transaction."""
+    stamp_metadata_json: _builtins.bytes
+    """JSON object merged into the thread's metadata, as in BeginRun; empty: unchanged."""
     @_builtins.property
     def fence(self) -> _common_pb2.Fence:
         """Run that ended and its token. The token also becomes the thread's fence, so nothing that the run
@@ -843,10 +848,11 @@ class EndRunRequest(_message.Message):
         resting: Global___RestingState | None = ...,
         delete_thread: _builtins.bool = ...,
         delete_checkpoints: _builtins.bool = ...,
+        stamp_metadata_json: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "resting", b"resting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_checkpoints", b"delete_checkpoints", "delete_thread", b"delete_thread", "fence", b"fence", "resting", b"resting", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_checkpoints", b"delete_checkpoints", "delete_thread", b"delete_thread", "fence", b"fence", "resting", b"resting", "stamp_metadata_json", b"stamp_metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

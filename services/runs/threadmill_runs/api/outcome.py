@@ -12,8 +12,8 @@ from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
 from threadmill_runs.events.log import END_EVENT
-from threadmill_runs.queue.ending import end_status
-from threadmill_runs.queue.run import Run
+from threadmill_runs.queue.ending import ROLLED_BACK, end_status
+from threadmill_runs.queue.run import Run, RunState
 
 GONE = b'{"__error__":{"error":"HTTPException","message":"404: Run not found"}}'
 
@@ -27,7 +27,8 @@ class WaitedOutcome:
         self._values: bytes | None = None
         self._error: bytes | None = None
         self._interrupts: list[dict[str, object]] = []
-        self._saw_end = False
+        # The run's final state, once it is known; a run that was deleted has none.
+        self.state: RunState | None = None
 
     def take(self, events: Sequence[runs_pb2.Event]) -> None:
         """Notes what the events say."""
@@ -37,11 +38,11 @@ class WaitedOutcome:
             elif event.name == "error":
                 self._error = event.data_json
             elif event.name == END_EVENT:
-                self._saw_end = True
-                _, self._interrupts = end_status(event.data_json)
+                status, self._interrupts = end_status(event.data_json)
+                self.state = RunState.INTERRUPTED if status == ROLLED_BACK else RunState(status)
 
-    async def body(self, ended: Run | None) -> bytes:
-        """The body; `ended` is the run as it is now, None if it was deleted."""
+    async def body(self) -> bytes:
+        """The body."""
         if self._error is not None:
             return b'{"__error__":' + self._error + b"}"
         if self._interrupts:
@@ -50,7 +51,7 @@ class WaitedOutcome:
             return self._values
         if self._run.stateless and not self._run.keep_thread:
             return b"{}"
-        if ended is None and not self._saw_end:
+        if self.state is None:
             return GONE
         return await self._thread_outcome()
 

@@ -138,11 +138,12 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
                 async with self._cancelling_when_left(run, request.cancel_on_disconnect):
                     async for events in self._follow(run, subscription):
                         outcome.take(events)
-            ended = await self._repo.get(run.run_id)
+            if outcome.state is None:  # nobody told us: it had ended before, or Redis lost the end
+                ended = await self._repo.get(run.run_id)
+                outcome.state = ended.state if ended else None
             yield runs_pb2.WaitRunResponse(
                 outcome=runs_pb2.WaitRunResponse.Outcome(
-                    state=RUN_STATES[ended.state if ended else RunState.INTERRUPTED],
-                    body_json=await outcome.body(ended),
+                    state=RUN_STATES[outcome.state or RunState.INTERRUPTED], body_json=await outcome.body()
                 )
             )
 

@@ -1,5 +1,6 @@
 """Entry point of the executor process."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import structlog
@@ -14,6 +15,8 @@ from threadmill_runs.executor.wiring import build
 
 log = structlog.get_logger(__name__)
 
+ATTACH_SECONDS = 5.0
+
 
 def main() -> None:
     """Loads the application, then executes its runs until SIGTERM or SIGINT, and drains."""
@@ -26,9 +29,16 @@ async def _execute() -> None:
     registry = GraphRegistry.load(read_config(settings.config))
     async with AsyncExitStack() as stack:
         executor = build(settings, registry, stack)
+        link = asyncio.create_task(executor.link.run(), name="control link")
+        # Whoever sees us healthy finds our graphs announced; without a runs api we still answer about graphs.
+        await asyncio.wait({asyncio.ensure_future(executor.link.attached.wait())}, timeout=ATTACH_SECONDS)
         await stack.enter_async_context(serving(settings, settings.bind, executor.registrations))
         await supervised(
             lambda: executor.link.drain(settings.drain_seconds),
-            control_link=executor.link.run(),
+            control_link=_join(link),
             loop_watch=executor.loops.watch(),
         )
+
+
+async def _join(task: "asyncio.Task[None]") -> None:
+    await task

@@ -49,6 +49,8 @@ class Canceller:
             cancelled |= {run.run_id: run for run in await self.cancel(run_ids, action, reason)}
             if len(run_ids) < BULK_LIMIT or len(cancelled) == known:
                 break
+        if not cancelled:
+            raise NotCancellable("No runs found to cancel.")
         return list(cancelled.values())
 
     async def delete(self, run_id: str, thread_id: str) -> None:

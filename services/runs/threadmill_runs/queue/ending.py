@@ -24,7 +24,8 @@ from threadmill_runs.queue.signals import Signals
 
 log = structlog.get_logger(__name__)
 
-Result = executors_pb2.Outcome.Result
+# Final status of a run that disappears, for those who watch it.
+ROLLED_BACK = "rollback"
 
 STATES = {
     executors_pb2.Outcome.RESULT_SUCCESS: RunState.SUCCESS,
@@ -71,9 +72,10 @@ class RunEnder:
             run.cancel_reason or "",
         )
         await self._settle_thread(run, token, ending)
+        leaves_nothing = run.stateless and not run.keep_thread
         ended = (
             await self._repo.delete_owned(run_id, token)
-            if ending.rolled_back
+            if ending.rolled_back or leaves_nothing
             else await self._repo.end(run_id, token, STATES[outcome.result])
         )
         if ended is None:
@@ -86,7 +88,7 @@ class RunEnder:
         """Finishes what `request_cancel` began for a pending run: thread, row of a rolled-back run, stream."""
         ending = Ending(executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED), action)
         await self.forget(run, run.token)
-        if ending.rolled_back:
+        if ending.rolled_back or (run.stateless and not run.keep_thread):
             await self._repo.delete(run.run_id)
         await self.close_stream(run, run.token, ending)
         await self._signals.wake()
@@ -110,6 +112,7 @@ class RunEnder:
                 resting=resting_state(ending),
                 delete_thread=run.stateless and not run.keep_thread,
                 delete_checkpoints=ending.rolled_back,
+                stamp_metadata_json=orjson.dumps({"graph_id": run.graph_id, "assistant_id": run.assistant_id}),
             )
         )
 
@@ -144,15 +147,10 @@ def resting_state(ending: Ending) -> threads_pb2.RestingState:
 
 
 def _end_data(ending: Ending) -> bytes:
-    status = "rollback" if ending.rolled_back else STATES[ending.outcome.result].value
+    status = ROLLED_BACK if ending.rolled_back else STATES[ending.outcome.result].value
     data: dict[str, object] = {"status": status}
-    pending = orjson.loads(ending.outcome.interrupts_json or b"{}")
-    interrupts = [interrupt for of_task in pending.values() for interrupt in of_task]
-    if len(interrupts) > 1:  # the values events show one interrupt each; a waiting client gets all of them
-        data["interrupts"] = [
-            {"value": each.get("value"), "id": each.get("id"), "response_schema": each.get("response_schema")}
-            for each in interrupts
-        ]
+    if ending.outcome.several_interrupts_json:
+        data["interrupts"] = orjson.Fragment(ending.outcome.several_interrupts_json)
     return orjson.dumps(data)
 
 

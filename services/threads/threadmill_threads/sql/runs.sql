@@ -5,7 +5,8 @@ SET active_run_ids = CASE WHEN :run_id = ANY(thread.active_run_ids) THEN thread.
                           ELSE thread.active_run_ids || :run_id::uuid END,
     active_since = CASE WHEN :run_id = ANY(thread.active_run_ids) THEN thread.active_since
                         ELSE thread.active_since || now() END,
-    metadata = threads.merged(thread.metadata, :stamp::json),
+    metadata = CASE WHEN cardinality(array_remove(thread.active_run_ids, :run_id::uuid)) > 0 THEN thread.metadata
+                    ELSE threads.merged(thread.metadata, :stamp::json) END,
     config = coalesce(:config::json, thread.config),
     updated_at = now(),
     state_updated_at = CASE WHEN thread.status = 'busy' THEN thread.state_updated_at ELSE now() END
@@ -22,7 +23,7 @@ VALUES (:thread_id, threads.merged(:metadata::json, :stamp::json), coalesce(:con
 ON CONFLICT (thread_id) DO NOTHING
 RETURNING thread.*, NULL::json AS "values";
 
--- name: end_run(run_id, token, thread_id, rest_status, interrupts, error, values)^
+-- name: end_run(run_id, token, thread_id, rest_status, interrupts, error, values, stamp)^
 -- One row if the thread exists: whether the run was active and whether its token was current. Only with both does
 -- anything change. The fence moves past the token, so that not even the run itself may write any more.
 WITH current AS MATERIALIZED (
@@ -36,6 +37,8 @@ WITH current AS MATERIALIZED (
             WHERE run <> :run_id ORDER BY place
         ),
         active_run_ids = array_remove(thread.active_run_ids, :run_id::uuid),
+        metadata = CASE WHEN :stamp::json IS NULL THEN thread.metadata
+                        ELSE threads.merged(thread.metadata, :stamp::json) END,
         rest_status = coalesce(:rest_status::text, thread.rest_status),
         interrupts = coalesce(:interrupts::json, thread.interrupts),
         error = coalesce(:error::json, thread.error),

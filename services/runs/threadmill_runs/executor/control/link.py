@@ -41,6 +41,8 @@ class ControlLink:
         self._draining = False
         self._beat_seconds = 1.0
         self._writing = asyncio.Lock()
+        # Set once the runs api has welcomed us for the first time.
+        self.attached = asyncio.Event()
 
     def held(self) -> list[common_pb2.Fence]:
         """Attempts that are executing."""
@@ -74,6 +76,7 @@ class ControlLink:
                 if response.WhichOneof("message") == "welcome":
                     self._beat_seconds = response.welcome.heartbeat_seconds
                     beats = beats or asyncio.create_task(self._beat(), name="heartbeat")
+                    self.attached.set()
                     log.info("attached", executor_id=self._executor_id)
                 else:
                     self._take(response)

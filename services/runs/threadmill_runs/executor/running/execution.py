@@ -130,9 +130,12 @@ class Execution:
         return chunks
 
     def _note(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
-        """Remembers the last root values, which a run without checkpoints rests in."""
-        if mode == "values" and not namespace:
-            self.seen["values"] = data
+        """Remembers the last root values, which a run without checkpoints rests in, and the last step's interrupts."""
+        if mode != "values" or namespace:
+            return
+        self.seen["values"] = data
+        interrupts = data.get("__interrupt__", ()) if isinstance(data, dict) else ()
+        self.seen["interrupts"] = [*self.seen.get("interrupts", ()), *interrupts] if interrupts else []
 
     async def _timed_out_or_failed(self, error: TimeoutError, *, timed_out: bool) -> Outcome:
         if not timed_out:
@@ -162,13 +165,16 @@ class Execution:
             return Outcome(result=result)
 
     async def _resting(self, graph: AnyPregel, result: "Outcome.Result.ValueType") -> Outcome:
+        several = self.seen.get("interrupts", ())
+        several_json = encode(several) if len(several) > 1 else b""
         if self.saver is None:
             values = encode(self.seen["values"]) if "values" in self.seen else b""
-            return Outcome(result=result, values_json=values)
+            return Outcome(result=result, values_json=values, several_interrupts_json=several_json)
         snapshot: StateSnapshot = await graph.aget_state(self._latest())
         return Outcome(
             result=result,
             values_json=encode(snapshot.values),
             has_next=bool(snapshot.next),
             interrupts_json=encode(interrupts_by_task(snapshot)),
+            several_interrupts_json=several_json,
         )

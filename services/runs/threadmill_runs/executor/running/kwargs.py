@@ -53,7 +53,10 @@ class RunKwargs:
         return {key: value for key, value in given.items() if key in declared}
 
 
-def _command(command: Mapping[str, Any]) -> Command[Any]:
+def _command(command: Mapping[str, Any]) -> Command[Any] | None:
+    """None for a command that says nothing, which does what `input: null` does."""
+    if command.get("update") is None and command.get("resume") is None and not command.get("goto"):
+        return None
     update = command.get("update")
     if isinstance(update, list):
         update = [tuple(pair) if isinstance(pair, list) and len(pair) == 2 else pair for pair in update]

@@ -1,0 +1,90 @@
+"""Long-term memory through the SDK, and its view of what graphs wrote."""
+
+from uuid import uuid4
+
+import pytest
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import BadRequestError, UnprocessableEntityError
+
+
+@pytest.fixture
+def root() -> str:
+    """A namespace that no other test uses."""
+    return f"e2e-{uuid4().hex}"
+
+
+async def test_item_is_put_replaced_and_deleted(client: LangGraphClient, root: str) -> None:
+    await client.store.put_item([root, "a"], "key", {"n": 1, "nest": {"x": [1.5, None, "ü"]}})
+    item = await client.store.get_item([root, "a"], "key")
+    assert item["namespace"] == [root, "a"]
+    assert (item["key"], item["value"]) == ("key", {"n": 1, "nest": {"x": [1.5, None, "ü"]}})
+    await client.store.put_item([root, "a"], "key", {"m": 2})
+    replaced = await client.store.get_item([root, "a"], "key")
+    assert replaced["value"] == {"m": 2}
+    assert replaced["created_at"] == item["created_at"]
+    assert replaced["updated_at"] > item["updated_at"]
+    for _ in range(2):  # also when it is gone
+        await client.store.delete_item([root, "a"], "key")
+    assert await client.store.get_item([root, "a"], "key") is None
+
+
+async def test_search_finds_below_a_prefix_by_content(client: LangGraphClient, root: str) -> None:
+    for number in range(4):
+        await client.store.put_item([root, "deep", str(number % 2)], f"k{number}", {"n": number, "odd": number % 2 == 1})
+    await client.store.put_item([f"{root}-other"], "k", {"n": 1})
+
+    async def keys(**options: object) -> list[str]:
+        found = await client.store.search_items([root], **options)  # type: ignore[arg-type]
+        return [item["key"] for item in found["items"]]
+
+    assert await keys() == ["k0", "k1", "k2", "k3"]
+    assert await keys(filter={"odd": True}) == ["k1", "k3"]
+    assert await keys(filter={"n": {"$gte": 1, "$lt": 3}}) == ["k1", "k2"]
+    assert await keys(filter={"n": {"$ne": 0}, "odd": False}) == ["k2"]
+    assert await keys(limit=2, offset=1) == ["k1", "k2"]
+    with pytest.raises(BadRequestError, match=r"Unsupported operator: \$in"):
+        await keys(filter={"n": {"$in": [1]}})
+
+
+async def test_namespaces_are_listed_by_prefix_suffix_and_depth(client: LangGraphClient, root: str) -> None:
+    for labels in ([root, "u1", "mem"], [root, "u1", "mem", "deep"], [root, "u2", "mem"], [root, "u2", "else"]):
+        await client.store.put_item(labels, "k", {})
+
+    async def namespaces(**options: object) -> list[list[str]]:
+        found = await client.store.list_namespaces(**{"prefix": [root], **options})  # type: ignore[arg-type]
+        return [list(labels) for labels in found["namespaces"]]
+
+    assert await namespaces() == [
+        [root, "u1", "mem"],
+        [root, "u1", "mem", "deep"],
+        [root, "u2", "else"],
+        [root, "u2", "mem"],
+    ]
+    assert await namespaces(suffix=["mem"]) == [[root, "u1", "mem"], [root, "u2", "mem"]]
+    assert await namespaces(prefix=[root, "*", "else"]) == [[root, "u2", "else"]]
+    assert await namespaces(max_depth=2) == [[root, "u1"], [root, "u2"]]
+    assert await namespaces(limit=1, offset=2) == [[root, "u2", "else"]]
+
+
+async def test_items_that_a_graph_wrote_are_seen(client: LangGraphClient, thread_id: str, root: str) -> None:
+    config = {"configurable": {"user_id": root}}
+    for text in ("one", "two"):
+        await client.runs.wait(
+            thread_id, "chat", input={"messages": [{"role": "user", "content": text}]}, config=config  # type: ignore[arg-type]
+        )
+    found = await client.store.search_items(["heard", root])
+    assert {item["key"]: item["value"] for item in found["items"]} == {"1": {"text": "one"}, "2": {"text": "two"}}
+
+
+async def test_index_false_and_ttl_are_accepted(client: LangGraphClient, root: str) -> None:
+    await client.store.put_item([root], "k", {"n": 1}, index=False, ttl=60)
+    assert (await client.store.get_item([root], "k", refresh_ttl=True))["value"] == {"n": 1}
+
+
+async def test_wrong_namespaces_are_refused(client: LangGraphClient) -> None:
+    with pytest.raises(BadRequestError, match="Namespace cannot be empty"):
+        await client.store.put_item([], "k", {})
+    with pytest.raises(BadRequestError, match='Root label for namespace cannot be "langgraph"'):
+        await client.store.put_item(["langgraph", "x"], "k", {})
+    with pytest.raises(UnprocessableEntityError):
+        await client.store.put_item(["a", ""], "k", {})
