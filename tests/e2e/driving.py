@@ -18,7 +18,7 @@ Document = dict[str, Any]
 async def until(probe: Callable[[], Awaitable[T]], seconds: float = DEADLINE_SECONDS) -> T:
     """Asks `probe` again and again; answers its first true answer. TimeoutError when there is none in time."""
     async with asyncio.timeout(seconds):
-        while not (answer := await probe()):
+        while not (answer := await probe()):  # noqa: ASYNC110 - what is waited for is in other processes
             await asyncio.sleep(POLL_SECONDS)
         return answer
 

@@ -67,7 +67,7 @@ async def test_chosen_id_is_taken_once(client: LangGraphClient, name: str) -> No
 
 
 async def test_unknown_graph_is_refused_with_the_known_ones(client: LangGraphClient) -> None:
-    with pytest.raises(NotFoundError, match="Graph 'nope' not found. Expected one of: ") as raised:
+    with pytest.raises(NotFoundError, match=r"Graph 'nope' not found\. Expected one of: ") as raised:
         await client.assistants.create("nope")
     assert "'echo'" in str(raised.value)
 

@@ -71,9 +71,7 @@ async def test_interrupting_run_keeps_the_checkpoints_of_the_other(
     client: LangGraphClient, thread_id: str, gate: Gate, open_gate: Gate
 ) -> None:
     first = await start(client, thread_id, gate)
-    result: Any = await client.runs.wait(
-        thread_id, "gated", input=open_gate.input("B"), multitask_strategy="interrupt"
-    )
+    result: Any = await client.runs.wait(thread_id, "gated", input=open_gate.input("B"), multitask_strategy="interrupt")
     assert result["log"] == ["entered A", "entered B", "left B"]
     assert (await client.runs.get(thread_id, first["run_id"]))["status"] == "interrupted"
     assert await status_of(client, thread_id) == "idle"
@@ -99,9 +97,7 @@ async def test_stream_of_a_superseded_run_just_closes(
         async for part in stream:
             names.append(part.event)
             if part.event == "custom":
-                await client.runs.create(
-                    thread_id, "gated", input=open_gate.input("B"), multitask_strategy="interrupt"
-                )
+                await client.runs.create(thread_id, "gated", input=open_gate.input("B"), multitask_strategy="interrupt")
     assert names == ["metadata", "updates", "custom"]
 
 

@@ -42,7 +42,9 @@ async def test_stream_of_one_and_of_several_modes(client: LangGraphClient, confi
     graph = remote(client, "echo")
     single = [part async for part in graph.astream({"text": "hi"}, config, stream_mode="updates")]
     assert single == [{"reply": {"answer": "echo: hi"}}]
-    several = [tuple(part)[:2] async for part in graph.astream({"text": "hi"}, config, stream_mode=["values", "updates"])]
+    several = [
+        tuple(part)[:2] async for part in graph.astream({"text": "hi"}, config, stream_mode=["values", "updates"])
+    ]
     assert ("updates", {"reply": {"answer": "echo: hi"}}) in several
     assert several[-1] == ("values", {"text": "hi", "answer": "echo: hi"})
 

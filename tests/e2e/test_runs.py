@@ -219,6 +219,4 @@ async def test_state_is_not_updated_under_a_running_run(client: LangGraphClient,
 
 async def test_context_and_configurable_together_are_refused(client: LangGraphClient, thread_id: str) -> None:
     with pytest.raises(BadRequestError):
-        await client.runs.create(
-            thread_id, "echo", input={}, config={"configurable": {"a": 1}}, context={"a": 1}
-        )
+        await client.runs.create(thread_id, "echo", input={}, config={"configurable": {"a": 1}}, context={"a": 1})

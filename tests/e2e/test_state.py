@@ -99,9 +99,7 @@ async def test_fork_overwrites_the_message_and_runs_from_there(client: LangGraph
     forked = await client.threads.get_state(thread_id, checkpoint=fork["checkpoint"])
     assert said(forked) == ["other"]  # type: ignore[arg-type]
     assert forked["next"] == ["answer"]
-    result = await client.runs.wait(
-        thread_id, "chat", input=None, checkpoint_id=fork["checkpoint"]["checkpoint_id"]
-    )
+    result = await client.runs.wait(thread_id, "chat", input=None, checkpoint_id=fork["checkpoint"]["checkpoint_id"])
     assert said({"values": result}) == ["other", "you said other as message 1"]
     assert said(await client.threads.get_state(thread_id)) == said({"values": result})  # type: ignore[arg-type]
 

@@ -30,7 +30,9 @@ async def test_item_is_put_replaced_and_deleted(client: LangGraphClient, root: s
 
 async def test_search_finds_below_a_prefix_by_content(client: LangGraphClient, root: str) -> None:
     for number in range(4):
-        await client.store.put_item([root, "deep", str(number % 2)], f"k{number}", {"n": number, "odd": number % 2 == 1})
+        await client.store.put_item(
+            [root, "deep", str(number % 2)], f"k{number}", {"n": number, "odd": number % 2 == 1}
+        )
     await client.store.put_item([f"{root}-other"], "k", {"n": 1})
 
     async def keys(**options: object) -> list[str]:
@@ -70,7 +72,10 @@ async def test_items_that_a_graph_wrote_are_seen(client: LangGraphClient, thread
     config = {"configurable": {"user_id": root}}
     for text in ("one", "two"):
         await client.runs.wait(
-            thread_id, "chat", input={"messages": [{"role": "user", "content": text}]}, config=config  # type: ignore[arg-type]
+            thread_id,
+            "chat",
+            input={"messages": [{"role": "user", "content": text}]},
+            config=config,  # type: ignore[arg-type]
         )
     found = await client.store.search_items(["heard", root])
     assert {item["key"]: item["value"] for item in found["items"]} == {"1": {"text": "one"}, "2": {"text": "two"}}

@@ -1,6 +1,7 @@
 """What each stream mode sends through the SDK, alone and together, with subgraphs, and to several readers."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 from langgraph_sdk.client import LangGraphClient
@@ -73,7 +74,7 @@ async def test_messages_accumulate(client: LangGraphClient, thread_id: str) -> N
     assert set(events(parts[2:])) == {"messages/partial"}
     (message_id,) = parts[1].data
     texts = [message["content"] for (message,) in (part.data for part in parts[2:])]
-    assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
     assert texts[-1] == "you said hello there as message 1"
     assert {message["id"] for (message,) in (part.data for part in parts[2:])} == {message_id}
     assert {message["type"] for (message,) in (part.data for part in parts[2:])} == {"ai"}
@@ -126,9 +127,7 @@ async def test_several_modes_at_once_keep_their_order(client: LangGraphClient, t
 
 
 async def test_subgraphs_are_named_in_the_event(client: LangGraphClient, thread_id: str) -> None:
-    parts = await parts_of(
-        client, thread_id, "nested", input={"log": []}, stream_mode="updates", stream_subgraphs=True
-    )
+    parts = await parts_of(client, thread_id, "nested", input={"log": []}, stream_mode="updates", stream_subgraphs=True)
     plain, inner, outer = events(parts)[1:]
     assert (plain, outer) == ("updates", "updates")
     mode, _, namespace = inner.partition("|")
@@ -147,9 +146,7 @@ async def test_stateless_stream(client: LangGraphClient) -> None:
     assert events(parts) == ["metadata", "values", "updates", "values"]
 
 
-async def test_join_stream_serves_several_readers_the_same(
-    client: LangGraphClient, thread_id: str, gate: Gate
-) -> None:
+async def test_join_stream_serves_several_readers_the_same(client: LangGraphClient, thread_id: str, gate: Gate) -> None:
     run = await client.runs.create(
         thread_id, "gated", input=gate.input("A"), stream_mode=["updates", "custom"], stream_resumable=True
     )

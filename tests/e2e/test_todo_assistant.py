@@ -154,7 +154,9 @@ async def test_fork_by_message_id_takes_back_what_was_said(client: LangGraphClie
         config=person.config,
         checkpoint_id=fork["checkpoint"]["checkpoint_id"],
     )
-    assert [message["content"] for message in result["messages"] if message["type"] == "human"] == ["I need to buy milk."]
+    assert [message["content"] for message in result["messages"] if message["type"] == "human"] == [
+        "I need to buy milk."
+    ]
     assert "milk" in last_text(result["messages"])
     state: Any = await client.threads.get_state(person.thread_id)
     assert state["values"]["messages"][0]["content"] == "I need to buy milk."

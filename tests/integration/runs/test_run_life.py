@@ -121,15 +121,11 @@ async def test_wait_answers_run_then_outcome(system):
                 "has_next": True,
                 "interrupts_json": b'{"t":[{"id":"i","value":1}],"u":[{"id":"j","value":2}]}',
                 "values_json": b"{}",
+                "several_interrupts_json": b'[{"value":1,"id":"i"},{"value":2,"id":"j"}]',
             },
             [("values", {"__interrupt__": [{"value": 1, "id": "i"}]})],
             "interrupted",
-            {
-                "__interrupt__": [
-                    {"value": 1, "id": "i", "response_schema": None},
-                    {"value": 2, "id": "j", "response_schema": None},
-                ]
-            },
+            {"__interrupt__": [{"value": 1, "id": "i"}, {"value": 2, "id": "j"}]},
         ),
         (
             {"result": Outcome.RESULT_ERROR, "error_json": b'{"error":"ValueError","message":"bad"}'},
@@ -179,15 +175,6 @@ async def test_create_again_spares_later_runs(system, strategy):
     assert (await system.runs.CreateRun(request)).run_id == first.run_id
     await executor.finish(await executor.assignment(), values_json=b"{}")
     assert (await executor.assignment()).fence.run_id == later.run_id
-
-
-async def test_create_again_of_a_stateless_run_that_has_ended(system):
-    executor = await system.executor().attach()
-    request = system.request()
-    await system.runs.CreateRun(request)
-    await executor.finish(await executor.assignment(), values_json=b"{}")
-    await asyncio.gather(system.runs.CreateRun(request), return_exceptions=True)
-    assert await system.threads_sql.fetchval("SELECT count(*) FROM threads.thread") == 0
 
 
 async def test_fifty_creates_at_once_run_one_after_the_other(system):

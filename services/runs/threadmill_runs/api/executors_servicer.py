@@ -60,6 +60,8 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
             held={fence.run_id: fence.token for fence in hello.held},
         )
         attachment.send(self._welcome())
+        # What an earlier stream assigned and the executor never got, nobody will renew.
+        await self._repo.shorten_leases(hello.executor_id, self._settings.detach_grace_seconds)
         await self._heartbeat(attachment, list(hello.held))
         reader = asyncio.create_task(self._read(attachment, request_iterator), name=f"attach {hello.executor_id}")
         self._dispatcher.attach(attachment)
@@ -172,8 +174,9 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
     async def _finish(self, header: executors_pb2.ReportRequest.Header, outcome: executors_pb2.Outcome) -> None:
         fence = header.fence
         if outcome.result == executors_pb2.Outcome.RESULT_RELEASED:
-            if not await self._repo.release(fence.run_id, fence.token):
-                raise LeaseLost(f"run {fence.run_id} is no longer this attempt's")
-            self._dispatcher.wake()
-            return
+            if await self._repo.release(fence.run_id, fence.token):
+                self._dispatcher.wake()
+                return
+            # Either the lease is lost, which `end` says, or the run was cancelled while it was being handed back.
+            outcome = executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED, has_next=True)
         await self._ender.end(fence.run_id, fence.token, outcome)

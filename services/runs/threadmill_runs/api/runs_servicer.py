@@ -10,6 +10,7 @@ import structlog
 from google.protobuf.empty_pb2 import Empty
 from threadmill_chassis.errors import InvalidArgument
 from threadmill_chassis.grpc_server import Context
+from threadmill_chassis.ids import new_id
 from threadmill_protos.runs.v1 import runs_pb2, runs_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2_grpc
 
@@ -105,18 +106,16 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         creating = request.WhichOneof("target") == "create"
         existing = None if creating else await self._find(request.run)
         async with self._watching(request.create if creating else None, existing) as (run, subscription):
+            ended = False
             if existing is not None:
-                await subscription.start(_replay_from(existing, request.last_event_id))
-            yield runs_pb2.StreamRunResponse(run=run_proto(run))
-            ended = (
-                existing is not None
-                and not existing.state.active
-                and subscription.position != START
-                and not request.last_event_id
-            )
-            if ended:
-                return
+                replay = _replay_from(existing, request.last_event_id)
+                await subscription.start(replay)
+                current = await self._repo.get(run.run_id)  # it may have ended before we were subscribed
+                ended = replay is None and (current is None or not current.state.active)
             async with self._cancelling_when_left(run, request.cancel_on_disconnect):
+                yield runs_pb2.StreamRunResponse(run=run_proto(run))
+                if ended:
+                    return
                 wanted = mode_filter(request.stream_modes)
                 async for events in self._follow(run, subscription):
                     batch = [each for each in events if each.name != END_EVENT and wanted(each)]
@@ -132,10 +131,10 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
             if existing is not None:
                 await subscription.start(None)
                 existing = await self._repo.get(run.run_id)  # it may have ended before we were subscribed
-            yield runs_pb2.WaitRunResponse(run=run_proto(run))
             outcome = WaitedOutcome(self._threads, run)
-            if creating or (existing is not None and existing.state.active):
-                async with self._cancelling_when_left(run, request.cancel_on_disconnect):
+            async with self._cancelling_when_left(run, request.cancel_on_disconnect):
+                yield runs_pb2.WaitRunResponse(run=run_proto(run))
+                if creating or (existing is not None and existing.state.active):
                     async for events in self._follow(run, subscription):
                         outcome.take(events)
             if outcome.state is None:  # nobody told us: it had ended before, or Redis lost the end
@@ -156,8 +155,9 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
             async with self._hub.subscribe(existing.thread_id) as subscription:
                 yield existing, subscription
         elif create is not None:
+            create.run_id = create.run_id or new_id()  # a stateless run's thread is named after it
             async with self._hub.subscribe(create.thread_id or create.run_id) as subscription:
-                await subscription.start(None)
+                await subscription.start_empty()
                 yield await self._acceptor.accept(create), subscription
 
     async def _follow(self, run: Run, subscription: Subscription) -> AsyncIterator[list[runs_pb2.Event]]:

@@ -53,6 +53,11 @@ class Subscription:
         self._confirmed.set()
         self._changed.set()
 
+    async def start_empty(self) -> None:
+        """Waits until live messages arrive; for a run that is yet to be created, of which the log knows nothing."""
+        await self._confirmed.wait()
+        self._stale = False
+
     async def start(self, after: EventId | None) -> None:
         """Waits until live messages arrive; begins after the given event, or now."""
         await self._confirmed.wait()

@@ -32,7 +32,10 @@ class EventId:
     def parse(cls, text: str) -> "EventId | None":
         """From its text; None for anything else."""
         epoch, dash, seq = text.partition("-")
-        return cls(int(epoch), int(seq)) if dash and epoch.isdecimal() and seq.isdecimal() else None
+        if not (dash and epoch.isdecimal() and seq.isdecimal()):
+            return None
+        parsed = cls(int(epoch), int(seq))
+        return parsed if max(parsed.epoch, parsed.seq) < 2**63 else None  # Redis refuses what is larger than 64 bits
 
 
 START = EventId(0, 0)
@@ -109,13 +112,19 @@ class EventLog:
         return Appended(text) if text in ("dup", "fenced") else Appended.WRITTEN
 
     async def close(self, thread_id: str, token: int, events: Sequence[runs_pb2.Event]) -> Appended:
-        """Appends an attempt's last events after whatever it has written, and shuts it out."""
+        """Appends an attempt's last events after whatever it has written, and shuts it out.
+
+        A run that was never claimed has token 0 and no attempt; another run may be writing meanwhile.
+        """
+        if token == 0:
+            await self.publish(thread_id, events)
+            return Appended.WRITTEN
         seq: list[Any] = await self._redis.hmget(LogKeys(thread_id).fence, ["token", "seq"])
         written = int(seq[1]) if seq[0] is not None and int(seq[0]) == token else -1
         return await self.append(thread_id, token, events, written + 1, closes=True)
 
     async def publish(self, thread_id: str, events: Sequence[runs_pb2.Event]) -> None:
-        """Appends events that belong to no run."""
+        """Appends events that belong to no attempt."""
         await self.append(thread_id, None, events, 0)
 
     async def newest(self, thread_id: str) -> EventId:

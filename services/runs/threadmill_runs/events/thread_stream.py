@@ -60,7 +60,7 @@ class ThreadStreams:
             past = position is not None and position <= until
             if past and each.run_id not in known:
                 known[each.run_id] = bool(each.run_id) and await self._is_resumable(each.run_id)
-            if not past or known[each.run_id] or b'"run_done"' in each.data_json:
+            if not past or known[each.run_id] or _is_end(each):
                 kept.append(each)
         return kept
 
@@ -79,6 +79,10 @@ def _checked(modes: Sequence[str]) -> set[str]:
         if mode not in MODES:
             raise InvalidArgument(f"Invalid stream mode: {mode}")
     return set(modes) or {"run_modes"}
+
+
+def _is_end(each: runs_pb2.Event) -> bool:
+    return each.name == "metadata" and b'"run_done"' in each.data_json
 
 
 def _view(each: runs_pb2.Event, wanted: set[str]) -> runs_pb2.Event | None:

@@ -55,7 +55,10 @@ class Acceptor:
 
     async def accept(self, request: runs_pb2.CreateRunRequest) -> Run:
         """Queues a run; raises InvalidAssistant, AssistantNotFound, ThreadBusy, and threads' THREAD_NOT_FOUND."""
+        if request.run_id and (known := await self._repo.get(request.run_id)) is not None:
+            return await self._repeated(known)
         assistant = await self._assistants.resolve(request.assistant_id)
+        merged = _merged_config(request, assistant)
         stateless = not request.thread_id
         run_id = request.run_id or new_id()
         strategy = Strategy.ENQUEUE if stateless else STRATEGIES[request.multitask_strategy]
@@ -64,8 +67,12 @@ class Acceptor:
         if strategy is Strategy.REJECT and await self._other_active(thread_id, run_id):
             raise ThreadBusy(BUSY)
         thread = await self._begin(request, assistant, thread_id, run_id)
-        new = _new_run(request, assistant, thread, run_id, strategy, stateless=stateless)
-        run, active = await self._repo.insert(new)
+        new = _new_run(request, assistant, merged, thread, run_id, strategy, stateless=stateless)
+        try:
+            run, active = await self._repo.insert(new)
+        except InvalidArgument:
+            await self._abandon(new)
+            raise
         if run.run_id != run_id:
             await self._abandon(new)
             raise ThreadBusy(BUSY)
@@ -73,6 +80,15 @@ class Acceptor:
             await self._canceller.cancel(active, SUPERSEDING[strategy], f"superseded by run {run_id}")
         log.info("run_created", run_id=run_id, thread_id=thread_id, graph_id=run.graph_id, strategy=strategy.value)
         await self._signals.wake()
+        return run
+
+    async def _repeated(self, run: Run) -> Run:
+        """The run that the first call has accepted; that call may have died before it cancelled what was older."""
+        if run.state.active and run.strategy in SUPERSEDING:
+            active = await self._repo.active_run_ids(run.thread_id)
+            older = active[: active.index(run.run_id)] if run.run_id in active else []
+            if older:
+                await self._canceller.cancel(older, SUPERSEDING[run.strategy], f"superseded by run {run.run_id}")
         return run
 
     async def _other_active(self, thread_id: str, run_id: str) -> bool:
@@ -108,6 +124,7 @@ class Acceptor:
 def _new_run(
     request: runs_pb2.CreateRunRequest,
     assistant: Assistant,
+    merged: tuple[dict[str, Any], dict[str, Any]],
     thread: threads_pb2.Thread,
     run_id: str,
     strategy: Strategy,
@@ -128,7 +145,7 @@ def _new_run(
         assistant_id=assistant.assistant_id,
         graph_id=assistant.graph_id,
         metadata_json=orjson.dumps(metadata),
-        kwargs_json=_kwargs(request, assistant, thread.thread_id, run_id, metadata, stateless=stateless),
+        kwargs_json=_kwargs(request, assistant, merged, thread.thread_id, run_id, metadata, stateless=stateless),
         strategy=strategy,
         stateless=stateless,
         keep_thread=request.keep_on_completion or not stateless,
@@ -140,6 +157,7 @@ def _new_run(
 def _kwargs(
     request: runs_pb2.CreateRunRequest,
     assistant: Assistant,
+    merged: tuple[dict[str, Any], dict[str, Any]],
     thread_id: str,
     run_id: str,
     metadata: dict[str, Any],
@@ -147,7 +165,7 @@ def _kwargs(
     stateless: bool,
 ) -> bytes:
     """The document that clients see as `kwargs` and the executor runs; the input passes through undecoded."""
-    config, context = _merged_config(request, assistant)
+    config, context = merged
     config["configurable"] = {
         **orjson.loads(request.header_configurable_json or b"{}"),
         **config.get("configurable", {}),
@@ -162,7 +180,7 @@ def _kwargs(
         "langgraph_auth_user_id": "",
         "langgraph_auth_permissions": [],
     }
-    config["metadata"] = {**metadata, **config.get("metadata", {})}
+    config["metadata"] = {**metadata, **(config.get("metadata") or {})}
     durability = request.durability or (
         "exit" if request.checkpoint_during is False and request.HasField("checkpoint_during") else "async"
     )
@@ -194,7 +212,10 @@ def _merged_config(request: runs_pb2.CreateRunRequest, assistant: Assistant) -> 
     if context and configurable:
         raise InvalidArgument("Cannot specify both configurable and context. Prefer setting context alone.")
     defaults: dict[str, Any] = orjson.loads(assistant.config_json)
-    merged_context = {**orjson.loads(assistant.context_json), **(context or {})}
+    base_context: dict[str, Any] = orjson.loads(assistant.context_json)
+    # The assistant's two are mirrors of each other: what the request configures replaces the default in both.
+    replaced = {key: configurable[key] for key in base_context.keys() & configurable.keys()}
+    merged_context = {**base_context, **replaced, **context}
     merged = {**defaults, **config}
     merged["configurable"] = {**(defaults.get("configurable") or {}), **configurable, **context}
     return merged, merged_context

@@ -68,6 +68,8 @@ class Canceller:
     async def _stop_deleted(self, run: Run, token: int) -> None:
         if not run.state.active:
             return
+        # A run that was never claimed has no attempt to shut out, and another run may hold its thread's fence.
+        token = token if run.token else 0
         await self._ender.forget(run, token)
         await self._ender.close_stream(run, token, Ending(lost_outcome("RunDeleted", ""), CancelAction.ROLLBACK))
         await self._signals.stop(run.run_id)

@@ -67,9 +67,10 @@ class Dispatcher:
         """Executors that are attached here."""
         return list(self._attachments.values())
 
-    def wake(self) -> None:
-        """Something may be runnable."""
+    def wake(self) -> bool:
+        """Something may be runnable; answers whether an executor that is attached here has a free slot."""
         self._awake.set()
+        return any(attachment.free for attachment in self._attachments.values())
 
     def attach(self, attachment: Attachment) -> None:
         """An executor is here; an older stream of the same executor is replaced."""

@@ -43,7 +43,8 @@ class QueueRepo:
         Answers also the runs that were active on its thread, for the strategies that act on them (else none).
         With `reject` and an active run it answers that one, unchanged.
         """
-        async with transaction(self._pool, self._settings) as db:
+        open_database = connection if new.strategy is Strategy.ENQUEUE else transaction
+        async with open_database(self._pool, self._settings) as db:
             active: list[str] = []
             if new.strategy is not Strategy.ENQUEUE:
                 await self._sql.lock_thread(db, thread_id=new.thread_id)

@@ -24,13 +24,14 @@ class Signals:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self.on_wake: Callable[[], None] = lambda: None
+        # Wakes this replica's dispatcher; answers whether it can take a run at once.
+        self.on_wake: Callable[[], bool] = lambda: False
         self.on_stop: Callable[[str], object] = lambda run_id: None
 
     async def wake(self) -> None:
-        """A run has become runnable."""
-        self.on_wake()
-        await self._publish(WAKE_CHANNEL, "")
+        """A run has become runnable. Other replicas need to know only if this one has no executor for it."""
+        if not self.on_wake():
+            await self._publish(WAKE_CHANNEL, "")
 
     async def stop(self, run_id: str) -> None:
         """A running run is to be cancelled, or is gone."""

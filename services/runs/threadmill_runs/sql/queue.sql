@@ -92,7 +92,7 @@ WHERE status = 'running' AND executor_id = :executor_id;
 UPDATE runs.run
 SET status = 'pending', attempt = attempt - 1, executor_id = NULL, lease_expires_at = NULL,
     updated_at = clock_timestamp()
-WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
+WHERE run_id = :run_id AND fence_token = :token AND status = 'running' AND cancel_action IS NULL
 RETURNING run_id;
 
 -- name: requeue_expired(max_attempts, limit)
@@ -161,7 +161,8 @@ WHERE run_id = ANY(:run_ids::uuid[]) AND status IN ('pending', 'running')
 RETURNING *;
 
 -- name: cancellable_run_ids(statuses, limit)
-SELECT run_id FROM runs.run WHERE status = ANY(:statuses::text[]) LIMIT :limit;
+-- Runs that are being cancelled already are left out, so that page after page comes to an end.
+SELECT run_id FROM runs.run WHERE status = ANY(:statuses::text[]) AND cancel_action IS NULL LIMIT :limit;
 
 -- name: delete_run(run_id, thread_id)^
 DELETE FROM runs.run

@@ -38,7 +38,13 @@ class Played(BaseChatModel):
                 yield ChatGenerationChunk(message=AIMessageChunk(word))
             return
         for name, args_ in (("add", ""), (None, '{"a": 2, '), (None, '"b": 3}')):
-            call = {"name": name, "args": args_, "id": "call-1" if name else None, "index": 0, "type": "tool_call_chunk"}
+            call = {
+                "name": name,
+                "args": args_,
+                "id": "call-1" if name else None,
+                "index": 0,
+                "type": "tool_call_chunk",
+            }
             yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[call]))
 
 

@@ -19,9 +19,13 @@ def enter(state: State) -> State:
     return {"log": [f"entered {state['name']}"]}
 
 
+def is_open(gate: str) -> bool:
+    return Path(gate).exists()
+
+
 async def wait(state: State) -> State:
     get_stream_writer()({"waiting": state["name"]})
-    while not Path(state["gate"]).exists():
+    while not is_open(state["gate"]):  # noqa: ASYNC110 - the test that opens it is another process
         await asyncio.sleep(0.01)
     return {"log": [f"left {state['name']}"]}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypedDict
 
@@ -14,13 +15,16 @@ class State(TypedDict, total=False):
     done: Annotated[list[int], operator.add]
 
 
-def make_step(number: int):  # noqa: ANN201
+def note(state: State, line: str) -> None:
+    with Path(state["file"]).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def make_step(number: int) -> Callable[[State], Awaitable[State]]:
     async def step(state: State) -> State:
-        with Path(state["file"]).open("a") as file:
-            file.write(f"start {number}\n")
+        note(state, f"start {number}")
         await asyncio.sleep(state.get("seconds", 0))
-        with Path(state["file"]).open("a") as file:
-            file.write(f"end {number}\n")
+        note(state, f"end {number}")
         return {"done": [number]}
 
     return step

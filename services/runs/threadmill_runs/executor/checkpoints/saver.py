@@ -24,6 +24,7 @@ from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc
 from threadmill_runs.executor.checkpoints import wire
 from threadmill_runs.executor.checkpoints.bridge import ControlLoopBridge
 from threadmill_runs.executor.checkpoints.errors import LeaseLost
+from threadmill_runs.executor.checkpoints.head import Head
 from threadmill_runs.executor.checkpoints.write_queue import CALL_TIMEOUT_SECONDS, WriteQueue
 from threadmill_runs.executor.encoding import encode
 
@@ -58,6 +59,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         # Shared with the shallow clones that `with_allowlist` makes, so that their writes keep one order.
         self._writes = WriteQueue(stub, control_loop, fence=fence, require_idle=require_idle, on_fenced=on_fenced)
 
+        self._head = Head(known=fence is not None)
+
     def close(self) -> None:
         """Makes every further write fail locally: for a run that is abandoned while its user code goes on."""
         self._writes.close()
@@ -65,7 +68,14 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     # Reads
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that `config` names, or the latest of its namespace; None if there is none."""
+        """The checkpoint that `config` names, or the latest of its namespace; None if there is none.
+
+        A run that asks for its thread's latest after it has written is answered from what it wrote, once durable.
+        """
+        where = config["configurable"]
+        if not where.get("checkpoint_id") and not where.get("checkpoint_ns") and (newest := self._head.newest()):
+            await self._bridge.run(self._writes.settled)
+            return wire.to_tuple(self.serde, newest)
         response = await self._bridge.run(lambda: self._get(config))
         return self._tuple(response)
 
@@ -124,6 +134,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """Stores a checkpoint as the child of the one that `config` names; returns when it is durable."""
         op = wire.put_op(self.serde, config, checkpoint, metadata, new_versions)
+        self._head.put(op.put)
         await asyncio.wrap_future(self._writes.submit(op.put.thread_id, op))
         return wire.config_of(op.put.thread_id, op.put.checkpoint_ns, op.put.checkpoint_id)
 
@@ -137,6 +148,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         """As `aput`, blocking."""
         self._bridge.refuse_control_loop()
         op = wire.put_op(self.serde, config, checkpoint, metadata, new_versions)
+        self._head.put(op.put)
         self._writes.submit(op.put.thread_id, op).result()
         return wire.config_of(op.put.thread_id, op.put.checkpoint_ns, op.put.checkpoint_id)
 
@@ -145,6 +157,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     ) -> None:
         """Stores the writes of one task against a checkpoint; returns when they are durable."""
         op = wire.writes_op(self.serde, config, writes, task_id, task_path)
+        self._head.write(op.writes)
         await asyncio.wrap_future(self._writes.submit(str(config["configurable"]["thread_id"]), op))
 
     def put_writes(
@@ -153,6 +166,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         """As `aput_writes`, blocking."""
         self._bridge.refuse_control_loop()
         op = wire.writes_op(self.serde, config, writes, task_id, task_path)
+        self._head.write(op.writes)
         self._writes.submit(str(config["configurable"]["thread_id"]), op).result()
 
     def get_next_version(self, current: str | None, channel: None) -> str:
@@ -215,7 +229,15 @@ class GrpcSaver(BaseCheckpointSaver[str]):
             checkpoint_id=where.get("checkpoint_id") or "",
             fence=self._fence,
         )
-        return self._call(lambda: self._stub.GetCheckpoint(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True))
+
+        async def get() -> checkpoints_pb2.GetCheckpointResponse:
+            response = await self._call(
+                lambda: self._stub.GetCheckpoint(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
+            )
+            self._head.saw(request, response.checkpoint)
+            return response
+
+        return get()
 
     async def _list(
         self,
