@@ -157,6 +157,7 @@ async def test_thread_made_of_supersteps_has_their_state(client: LangGraphClient
         graph_id="echo",
         supersteps=[
             {"updates": [{"values": {"text": "made"}, "as_node": "__input__"}]},
+            {"updates": [{"values": {"text": "made"}, "as_node": "__start__"}]},
             {"updates": [{"values": {"answer": "up"}, "as_node": "reply"}]},
         ],
     )

@@ -60,6 +60,8 @@ class ScriptedExecutor:
         self.call: Any = None
         self.inbox: asyncio.Queue[Any] = asyncio.Queue()
         self.welcome: Any = None
+        # Cancels and lost leases are hints, and may come more than once: by message and by heartbeat.
+        self._told: set[bytes] = set()
         self._reader: asyncio.Task[None] | None = None
 
     async def attach(self, *held: common_pb2.Fence) -> "ScriptedExecutor":
@@ -76,7 +78,10 @@ class ScriptedExecutor:
     async def _read(self, call: Any) -> None:
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
-                self.inbox.put_nowait(message)
+                text = message.SerializeToString(deterministic=True)
+                if message.WhichOneof("message") == "assignment" or text not in self._told:
+                    self.inbox.put_nowait(message)
+                self._told.add(text)
         except grpc.aio.AioRpcError:
             return
 

@@ -1,19 +1,28 @@
 """Event loops for user code, in threads of their own.
 
-A node that blocks its loop (time.sleep in an async node, a CPU loop, a synchronous HTTP call) must not stop the
-process's heartbeats, nor another run's events. So gRPC has the main thread's loop to itself and every use of user code
-has, while it lasts, a loop of its own. Loops are reused, the last one first, so that an idle server keeps few
-threads and pooled connections stay on the loop that made them.
+gRPC, heartbeats and cancels have the main thread's loop to themselves. User code normally shares one other loop, the
+*main user loop*, because applications keep asynchronous clients (database pools, HTTP clients) in module variables,
+and those belong to the loop that first used them.
+
+A node that blocks the loop (time.sleep in an async node, a CPU loop, a synchronous HTTP call) would stop everyone
+else on it. So the loops are watched, and when one does not answer:
+  - the work that blocks it is named in a warning, with the line of code;
+  - the other runs on it are told, and go on from their last checkpoint elsewhere;
+  - new work is placed on spare loops, one each, until the main user loop answers again;
+  - a graph that does it repeatedly gets a spare loop for every run from then on.
 """
 
 import asyncio
+import contextvars
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import structlog
 import uvloop
@@ -25,21 +34,33 @@ log = structlog.get_logger(__name__)
 MAX_SYNC_THREADS = 64
 # Python hands the interpreter from one busy thread to the next this often: the price of one heartbeat's delay.
 SWITCH_SECONDS = 0.001
-BLOCKED_AFTER_SECONDS = 1.0
+WATCH_SECONDS = 0.25
+STALLED_AFTER_SECONDS = 1.5
+# A first call that imports a large library blocks too; only who does it again is kept apart.
+OFFENCES_UNTIL_ISOLATED = 2
+REPLACED_AFTER_SECONDS = 60.0
+
+_CURRENT_WORK: "contextvars.ContextVar[Work[Any] | None]" = contextvars.ContextVar("current_work", default=None)
 
 
 class Work(Generic[T]):
     """A coroutine on a user loop, as the control loop sees it."""
 
-    def __init__(self, loop: "UserLoop") -> None:
-        self._user_loop = loop
+    def __init__(self, loop: "UserLoop", graph_id: str, label: str, on_stalled: Callable[[], None] | None) -> None:
+        self.loop = loop
+        self.graph_id = graph_id
+        self.label = label
+        self.on_stalled = on_stalled
         self._task: asyncio.Task[T] | None = None
         # Resolved when the coroutine has really ended, which a blocked one does long after its cancellation.
         self.ended: Future[T] = Future()
 
     def start(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
         """Called on the user loop."""
-        self._task = loop.create_task(coroutine)
+        context = contextvars.copy_context()
+        context.run(_CURRENT_WORK.set, self)
+        self._task = loop.create_task(coroutine, context=context)
+        self.loop.own(self._task, self)
         self._task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[T]) -> None:
@@ -52,7 +73,7 @@ class Work(Generic[T]):
 
     def cancel(self) -> None:
         """Asks the coroutine to stop, once its loop gets round to it."""
-        self._user_loop.call_soon(lambda: self._task and self._task.cancel())
+        self.loop.call_soon(lambda: self._task and self._task.cancel())
 
 
 class UserLoop:
@@ -60,9 +81,12 @@ class UserLoop:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.label = ""
-        self.abandoned = False
+        self.works: set[Work[Any]] = set()
+        self.stalled = False
+        self._asked_at: float | None = None
+        self._owners: WeakKeyDictionary[asyncio.Future[Any], Work[Any]] = WeakKeyDictionary()
         self._loop = uvloop.new_event_loop()
+        self._loop.set_task_factory(self._make_task)
         self._loop.set_default_executor(ThreadPoolExecutor(MAX_SYNC_THREADS, thread_name_prefix=name))
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -71,15 +95,43 @@ class UserLoop:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> "Work[T]":
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, context: contextvars.Context | None = None
+    ) -> "asyncio.Task[Any]":
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, context=context)
+        owner = _CURRENT_WORK.get()
+        if owner is not None:
+            self._owners[task] = owner
+        return task
+
+    def own(self, task: "asyncio.Task[Any]", work: "Work[Any]") -> None:
+        """The task is the work's first; those that it creates are known by their context."""
+        self._owners[task] = work
+
+    def start(self, work: "Work[T]", coroutine: Coroutine[Any, Any, T]) -> None:
         """Starts the coroutine here."""
-        work: Work[T] = Work(self)
+        self.works.add(work)
         self._loop.call_soon_threadsafe(work.start, coroutine, self._loop)
-        return work
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Calls back on this loop, once it gets round to it."""
         self._loop.call_soon_threadsafe(callback)
+
+    def ping(self) -> float:
+        """Asks for a sign of life; answers for how many seconds the last one has been outstanding."""
+        if self._asked_at is not None:
+            return monotonic() - self._asked_at
+        self._asked_at = monotonic()
+        self.call_soon(self._answer)
+        return 0.0
+
+    def _answer(self) -> None:
+        self._asked_at = None
+
+    def executing(self) -> "Work[Any] | None":
+        """The work whose code the thread is executing at the moment."""
+        task = asyncio.current_task(self._loop)
+        return self._owners.get(task) if task is not None else None
 
     def where(self) -> str:
         """Innermost frames of the user's code that the thread is executing."""
@@ -89,7 +141,7 @@ class UserLoop:
         frames = [
             f"{each.filename}:{each.lineno} in {each.name}"
             for each in traceback.extract_stack(frame)
-            if "site-packages" not in each.filename and "/lib/python" not in each.filename
+            if "site-packages" not in each.filename and "/lib/python" not in each.filename and each.filename != __file__
         ]
         return " ← ".join(reversed(frames[-3:]))
 
@@ -104,54 +156,79 @@ async def finished(work: Work[T]) -> T:
 
 
 class UserLoops:
-    """The pool of loops. All methods are for the control loop."""
+    """The main user loop and its spares. All methods are for the control loop."""
 
     def __init__(self) -> None:
-        self._idle: list[UserLoop] = []
-        self._busy: set[UserLoop] = set()
-        self._made = 0
         sys.setswitchinterval(SWITCH_SECONDS)
+        self._made = 0
+        self._offences: Counter[str] = Counter()
+        self._main = self._make()
+        self._spares: list[UserLoop] = []
 
-    @asynccontextmanager
-    async def lend(self, label: str) -> AsyncIterator[UserLoop]:
-        """A loop for the block; `label` names the work in warnings. An abandoned loop is not used again."""
-        if self._idle:
-            loop = self._idle.pop()
-        else:
-            self._made += 1
-            loop = UserLoop(f"user-loop-{self._made}")
-        loop.label = label
-        self._busy.add(loop)
-        try:
-            yield loop
-        finally:
-            self._busy.discard(loop)
-            if loop.abandoned:
-                loop.stop()
-            else:
-                self._idle.append(loop)
+    def _make(self) -> UserLoop:
+        self._made += 1
+        return UserLoop(f"user-loop-{self._made}")
+
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        graph_id: str = "",
+        label: str = "",
+        on_stalled: Callable[[], None] | None = None,
+    ) -> Work[T]:
+        """Starts a coroutine where it disturbs nobody; `on_stalled` is called if another one disturbs it."""
+        loop = self._place(graph_id)
+        work: Work[T] = Work(loop, graph_id, label or getattr(coroutine, "__qualname__", ""), on_stalled)
+        control = asyncio.get_running_loop()
+        work.ended.add_done_callback(lambda _: control.call_soon_threadsafe(loop.works.discard, work))
+        loop.start(work, coroutine)
+        return work
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Executes the coroutine on a loop of the pool."""
-        async with self.lend(getattr(coroutine, "__qualname__", "")) as loop:
-            return await finished(loop.submit(coroutine))
+        """Executes the coroutine to its end."""
+        return await finished(self.start(coroutine))
+
+    def _place(self, graph_id: str) -> UserLoop:
+        if not self._main.stalled and self._offences[graph_id] < OFFENCES_UNTIL_ISOLATED:
+            return self._main
+        for spare in reversed(self._spares):
+            if not spare.works:
+                return spare
+        self._spares.append(self._make())
+        return self._spares[-1]
 
     async def watch(self) -> None:
-        """Names, for ever, the graphs whose loops are blocked: other runs go on, but theirs do not."""
-        answered: dict[UserLoop, bool] = {}
-        warned: set[UserLoop] = set()
+        """Looks, for ever, whether the loops answer."""
         while True:
-            for loop in self._busy:
-                answered[loop] = False
-                loop.call_soon(lambda loop=loop: answered.__setitem__(loop, True))  # type: ignore[misc]  # loop variable bound on purpose
-            await asyncio.sleep(BLOCKED_AFTER_SECONDS)
-            blocked = {loop for loop, answer in answered.items() if not answer and loop in self._busy}
-            for loop in blocked - warned:
-                log.warning("user_code_blocks_its_loop", work=loop.label, where=loop.where())
-            warned = blocked
-            answered.clear()
+            for loop in (self._main, *self._spares):
+                self._look_at(loop, loop.ping())
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _look_at(self, loop: UserLoop, silent_seconds: float) -> None:
+        if silent_seconds < STALLED_AFTER_SECONDS:
+            if loop.stalled:
+                loop.stalled = False
+                log.info("user_loop_answers_again", loop=loop.name)
+        elif not loop.stalled:
+            self._stall(loop)
+        elif loop is self._main and silent_seconds > REPLACED_AFTER_SECONDS:
+            log.error("user_loop_replaced", loop=loop.name, where=loop.where())
+            self._main = self._make()
+
+    def _stall(self, loop: UserLoop) -> None:
+        loop.stalled = True
+        culprit = loop.executing()
+        label = culprit.label if culprit else "unknown"
+        log.warning("user_code_blocks_its_loop", work=label, where=loop.where(), others=len(loop.works) - 1)
+        if culprit is None:
+            return
+        self._offences[culprit.graph_id] += 1
+        for work in list(loop.works - {culprit}):
+            if work.on_stalled is not None:
+                work.on_stalled()
 
     def close(self) -> None:
-        """Stops all idle loops; busy ones end with the process."""
-        for loop in (*self._idle, *self._busy):
+        """Stops all loops; a blocked one ends with the process."""
+        for loop in (self._main, *self._spares):
             loop.stop()

@@ -11,7 +11,7 @@ from threadmill_protos.runs.v1 import executors_pb2
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
 from threadmill_runs.executor.encoding import encode
-from threadmill_runs.executor.loops import UserLoop, UserLoops, Work, finished
+from threadmill_runs.executor.loops import UserLoops, Work, finished
 from threadmill_runs.executor.running.execution import Execution
 from threadmill_runs.executor.running.failures import describe, log_failure
 from threadmill_runs.executor.running.reporter import Reporter
@@ -29,6 +29,8 @@ class Stop(Enum):
 
     CANCEL = "cancel"
     RELEASE = "release"
+    # Another run blocks the loop: go on elsewhere, now.
+    MOVE = "move"
     LEASE_LOST = "lease lost"
 
 
@@ -62,11 +64,9 @@ class Attempt:
 
     async def run(self) -> None:
         """From the first event until the outcome is durable, or the lease is lost."""
-        label = f"graph {self.assignment.graph_id}, run {self.assignment.fence.run_id}"
         report = asyncio.create_task(self._reporter.run(), name=f"report {self.assignment.fence.run_id}")
         try:
-            async with self._loops.lend(label) as loop:
-                outcome = await self._outcome(loop, report)
+            outcome = await self._outcome(report)
             if outcome is not None:
                 self._reporter.finish(outcome)
                 await report
@@ -79,9 +79,14 @@ class Attempt:
             report.cancel()
             await asyncio.gather(report, return_exceptions=True)
 
-    async def _outcome(self, loop: UserLoop, report: "asyncio.Task[None]") -> Outcome | None:
+    async def _outcome(self, report: "asyncio.Task[None]") -> Outcome | None:
         """How the graph ended; None if the attempt has nothing more to say."""
-        work = loop.submit(self._execution.run())
+        work = self._loops.start(
+            self._execution.run(),
+            graph_id=self.assignment.graph_id,
+            label=f"graph {self.assignment.graph_id}, run {self.assignment.fence.run_id}",
+            on_stalled=lambda: self.stop(Stop.MOVE),
+        )
         ended = asyncio.ensure_future(finished(work))
         waited: list[asyncio.Future[Any]] = [ended, self._stop, report]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -90,10 +95,10 @@ class Attempt:
         if ended.done() and not (ended.cancelled() or isinstance(ended.exception(), asyncio.CancelledError)):
             return self._result(ended)
         reason = self._stop.result() if self._stop.done() else None
-        await self._halt(loop, work, ended)
+        await self._halt(work, ended, 0 if reason is Stop.MOVE else STOP_GRACE_SECONDS)
         if reason is Stop.LEASE_LOST:
             return None
-        if reason is Stop.RELEASE:
+        if reason in (Stop.RELEASE, Stop.MOVE):
             return Outcome(result=Outcome.RESULT_RELEASED)
         if reason is Stop.CANCEL:
             return await self._resting(Outcome.RESULT_CANCELLED)
@@ -111,16 +116,15 @@ class Attempt:
         log_failure(error, run_id=self.assignment.fence.run_id)
         return Outcome(result=Outcome.RESULT_ERROR, error_json=encode(describe(error)))
 
-    async def _halt(self, loop: UserLoop, work: "Work[Outcome]", ended: "asyncio.Future[Outcome]") -> None:
-        """Cancels the graph; leaves its loop behind if user code does not let go of it."""
+    async def _halt(self, work: "Work[Outcome]", ended: "asyncio.Future[Outcome]", grace_seconds: float) -> None:
+        """Cancels the graph; leaves it behind, unable to write, if user code does not let go."""
         work.cancel()
         self._execution.outbox.close()
-        await asyncio.wait({ended}, timeout=STOP_GRACE_SECONDS)
+        await asyncio.wait({ended}, timeout=grace_seconds)
         if ended.done():
             ended.cancelled() or ended.exception()  # seen
             return
-        loop.abandoned = True
-        log.warning("user_code_left_behind", run_id=self.assignment.fence.run_id, where=loop.where())
+        log.warning("user_code_left_behind", run_id=self.assignment.fence.run_id, where=work.loop.where())
         if self._saver is not None:
             self._saver.close()
 
