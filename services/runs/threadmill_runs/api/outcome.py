@@ -25,6 +25,7 @@ class WaitedOutcome:
         self._threads = threads
         self._run = run
         self._values: bytes | None = None
+        self._paused = False
         self._error: bytes | None = None
         self._interrupts: list[dict[str, object]] = []
         # The run's final state, once it is known; a run that was deleted has none.
@@ -34,12 +35,19 @@ class WaitedOutcome:
         """Notes what the events say."""
         for event in events:
             if event.name == "values":
-                self._values = event.data_json
+                self._take_values(event.data_json)
             elif event.name == "error":
                 self._error = event.data_json
             elif event.name == END_EVENT:
                 status, self._interrupts = end_status(event.data_json)
                 self.state = RunState.INTERRUPTED if status == ROLLED_BACK else RunState(status)
+
+    def _take_values(self, data_json: bytes) -> None:
+        """The last values count, unless the run paused before: what it asks must not be lost."""
+        pauses = b'"__interrupt__"' in data_json and "__interrupt__" in orjson.loads(data_json)
+        if pauses or not self._paused:
+            self._values = data_json
+            self._paused = pauses
 
     async def body(self) -> bytes:
         """The body."""

@@ -17,6 +17,7 @@ from threadmill_protos.threads.v1 import threads_pb2_grpc
 from threadmill_runs.api.encode import ACTION_OF_PROTO, RUN_STATES, STATE_OF_PROTO, run_proto
 from threadmill_runs.api.outcome import WaitedOutcome
 from threadmill_runs.assistants.repo import AssistantRepo
+from threadmill_runs.crons.repo import CronRepo
 from threadmill_runs.errors import RunNotFound
 from threadmill_runs.events.follow import follow, mode_filter
 from threadmill_runs.events.hub import Hub, Subscription
@@ -47,6 +48,7 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         thread_streams: ThreadStreams,
         dispatcher: Dispatcher,
         threads: threads_pb2_grpc.ThreadsAsyncStub,
+        crons: CronRepo,
     ) -> None:
         self._acceptor = acceptor
         self._repo = repo
@@ -56,6 +58,7 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         self._thread_streams = thread_streams
         self._dispatcher = dispatcher
         self._threads = threads
+        self._crons = crons
 
     async def CreateRun(self, request: runs_pb2.CreateRunRequest, context: Context) -> runs_pb2.Run:
         return run_proto(await self._acceptor.accept(request))
@@ -97,6 +100,7 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         return Empty()
 
     async def DeleteThreadRuns(self, request: runs_pb2.DeleteThreadRunsRequest, context: Context) -> Empty:
+        await self._crons.delete_of_thread(request.thread_id)  # first: they must create no more runs
         await self._canceller.delete_of_thread(request.thread_id)
         return Empty()
 
@@ -209,4 +213,4 @@ def _replay_from(run: Run, last_event_id: str) -> EventId | None:
     """Where a joining client's view begins: None means now."""
     if not last_event_id or not run.resumable:
         return None
-    return START if last_event_id == "-1" else EventId.parse(last_event_id)
+    return START if last_event_id in ("-1", "-", "0") else EventId.parse(last_event_id)

@@ -35,6 +35,22 @@ class RunsSettings(PostgresSettings):
         validation_alias=AliasChoices("THREADMILL_EVENT_KEEP_SECONDS", "RESUMABLE_STREAM_TTL_SECONDS"),
     )
 
+    cron_poll_seconds: float = Field(default=5.0, gt=0)
+    cron_lease_seconds: float = Field(default=15.0, gt=0)
+
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0)
+    webhook_max_attempts: int = Field(default=10, gt=0)
+    webhook_give_up_seconds: float = Field(default=3600.0, gt=0)
+    webhook_backoff_seconds: float = Field(default=2.0, gt=0)
+    webhook_backoff_max_seconds: float = Field(default=600.0, gt=0)
+    webhook_concurrency: int = Field(default=16, gt=0)
+    webhook_poll_seconds: float = Field(default=2.0, gt=0)
+    webhook_headers: dict[str, SecretStr] = Field(default={})
+    webhook_secret: SecretStr | None = None
+    webhook_allow_loopback: bool = False
+    webhook_allow_private: bool = False
+    webhook_base_url: str = "http://127.0.0.1:8123"
+
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Self:
         if self.lease_seconds <= 2 * self.heartbeat_seconds:

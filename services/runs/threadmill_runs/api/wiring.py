@@ -11,14 +11,17 @@ from redis.backoff import ExponentialBackoff
 from threadmill_chassis.grpc_client import open_channel
 from threadmill_chassis.grpc_server import Registration
 from threadmill_chassis.postgres import load_queries, open_pool
-from threadmill_protos.runs.v1 import assistants_pb2_grpc, executors_pb2_grpc, runs_pb2_grpc
+from threadmill_protos.runs.v1 import assistants_pb2_grpc, crons_pb2_grpc, executors_pb2_grpc, runs_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2_grpc
 
 from threadmill_runs.api.assistants_servicer import AssistantsServicer
+from threadmill_runs.api.crons_servicer import CronsServicer
 from threadmill_runs.api.executors_servicer import ExecutorsServicer
 from threadmill_runs.api.runs_servicer import RunsServicer
 from threadmill_runs.api.settings import RunsSettings
 from threadmill_runs.assistants.repo import AssistantRepo
+from threadmill_runs.crons.repo import CronRepo
+from threadmill_runs.crons.scheduler import Scheduler
 from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import EventLog
 from threadmill_runs.events.thread_stream import ThreadStreams
@@ -30,6 +33,11 @@ from threadmill_runs.queue.reaper import Reaper, Reconciler
 from threadmill_runs.queue.repo import QueueRepo
 from threadmill_runs.queue.signals import Signals
 from threadmill_runs.schema import QUERIES
+from threadmill_runs.webhooks.addresses import AddressRule, resolve
+from threadmill_runs.webhooks.deliverer import Deliverer, Patience
+from threadmill_runs.webhooks.recorder import WebhookRecorder
+from threadmill_runs.webhooks.repo import WebhookRepo
+from threadmill_runs.webhooks.sender import Sender, SendOptions, open_http
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,31 @@ def open_redis(settings: RunsSettings, *, for_pubsub: bool = False) -> Redis:
     )
 
 
+async def open_deliverer(settings: RunsSettings, stack: AsyncExitStack, outbox: WebhookRepo) -> Deliverer:
+    """Webhooks' way out: the only HTTP that this process speaks."""
+    options = SendOptions(
+        timeout_seconds=settings.webhook_timeout_seconds,
+        headers={name: value.get_secret_value() for name, value in settings.webhook_headers.items()},
+        secret=settings.webhook_secret.get_secret_value() if settings.webhook_secret else "",
+        base_url=settings.webhook_base_url,
+        rule=AddressRule(settings.webhook_allow_loopback, settings.webhook_allow_private),
+    )
+    patience = Patience(
+        settings.webhook_max_attempts,
+        settings.webhook_give_up_seconds,
+        settings.webhook_backoff_seconds,
+        settings.webhook_backoff_max_seconds,
+    )
+    return Deliverer(
+        outbox,
+        Sender(await stack.enter_async_context(open_http()), options, resolve),
+        patience,
+        settings.webhook_timeout_seconds,
+        settings.webhook_concurrency,
+        settings.webhook_poll_seconds,
+    )
+
+
 async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     """Opens Postgres, Redis and the channel to threads, and wires the parts together."""
     pool = await stack.enter_async_context(open_pool(settings, "runs"))
@@ -67,7 +100,9 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     events = EventLog(redis, settings.event_log_max_batches, settings.event_keep_seconds)
     hub = Hub(pubsub, events)
     signals = Signals(pubsub)
-    ender = RunEnder(repo, threads, events, signals)
+    outbox = WebhookRepo(pool, settings, queries)
+    recorder = WebhookRecorder(outbox, threads)
+    ender = RunEnder(repo, threads, events, signals, recorder)
     canceller = Canceller(repo, ender, signals)
     acceptor = Acceptor(assistants, repo, threads, canceller, ender, signals)
     timing = Timing(settings.lease_seconds, settings.poll_seconds, settings.run_timeout_seconds)
@@ -76,12 +111,17 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     signals.on_stop = dispatcher.stop_run
     reaper = Reaper(repo, ender, signals, settings.max_attempts, settings.lease_seconds)
 
+    deliverer = await open_deliverer(settings, stack, outbox)
+    recorder.on_ended = deliverer.wake
+    crons = CronRepo(pool, settings, queries)
+    scheduler = Scheduler(crons, acceptor, settings.cron_poll_seconds, settings.cron_lease_seconds)
+
     async def is_resumable(run_id: str) -> bool:
         run = await repo.get(run_id)
         return run is not None and run.resumable
 
     runs = RunsServicer(
-        acceptor, repo, canceller, assistants, hub, ThreadStreams(hub, events, is_resumable), dispatcher, threads
+        acceptor, repo, canceller, assistants, hub, ThreadStreams(hub, events, is_resumable), dispatcher, threads, crons
     )
     executors = ExecutorsServicer(settings, assistants, repo, events, dispatcher, ender)
     return RunsApi(
@@ -96,6 +136,12 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
                 "threadmill.runs.v1.Runs", lambda server: runs_pb2_grpc.add_RunsServicer_to_server(runs, server)
             ),
             Registration(
+                "threadmill.runs.v1.Crons",
+                lambda server: crons_pb2_grpc.add_CronsServicer_to_server(
+                    CronsServicer(crons, assistants, threads, scheduler), server
+                ),
+            ),
+            Registration(
                 "threadmill.runs.v1.Executors",
                 lambda server: executors_pb2_grpc.add_ExecutorsServicer_to_server(executors, server),
             ),
@@ -106,5 +152,7 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
             "dispatcher": dispatcher.run(),
             "reaper": reaper.run(settings.reap_seconds),
             "reconciler": Reconciler(repo, threads).run(settings.reconcile_seconds),
+            "crons": scheduler.run(),
+            "webhooks": deliverer.run(),
         },
     )

@@ -105,7 +105,7 @@ class Acceptor:
                 create_if_missing=request.create_thread_if_missing or not request.thread_id,
                 stamp_metadata_json=orjson.dumps(stamp),
                 new_thread_metadata_json=request.metadata_json,
-                config_json=_shown_config(request.config_json),
+                config_json=orjson.dumps(_merged_config(request, assistant)[0]),
             )
         )
         return response.thread
@@ -213,17 +213,11 @@ def _merged_config(request: runs_pb2.CreateRunRequest, assistant: Assistant) -> 
         raise InvalidArgument("Cannot specify both configurable and context. Prefer setting context alone.")
     defaults: dict[str, Any] = orjson.loads(assistant.config_json)
     base_context: dict[str, Any] = orjson.loads(assistant.context_json)
-    # The assistant's two are mirrors of each other: what the request configures replaces the default in both.
-    replaced = {key: configurable[key] for key in base_context.keys() & configurable.keys()}
-    merged_context = {**base_context, **replaced, **context}
+    # `configurable` and `context` mirror each other, in the assistant and in the run.
+    merged_context = {**base_context, **configurable, **context}
     merged = {**defaults, **config}
     merged["configurable"] = {**(defaults.get("configurable") or {}), **configurable, **context}
     return merged, merged_context
-
-
-def _shown_config(config_json: bytes) -> bytes:
-    """The run's config as the thread row shows it."""
-    return orjson.dumps({"configurable": {}, **orjson.loads(config_json or b"{}")})
 
 
 def _fragment(json: bytes) -> orjson.Fragment | None:

@@ -21,6 +21,7 @@ class Canceller:
 
     async def cancel(self, run_ids: Sequence[str], action: CancelAction, reason: str) -> list[Run]:
         """Cancels those of the runs that are active, and answers them; pending ones have ended on return."""
+        await self._ender.foresee_cancel(run_ids, action, reason)
         cancelled = await self._repo.request_cancel(run_ids, action, reason)
         for run in cancelled:
             if run.state is RunState.INTERRUPTED:

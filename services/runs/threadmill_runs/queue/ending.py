@@ -7,6 +7,7 @@ leaves a lease behind, the reaper finds it, and the remaining steps are done.
 
 from __future__ import annotations  # the async stubs exist for type checkers only
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -21,6 +22,8 @@ from threadmill_runs.events.log import END_EVENT, EventLog, event
 from threadmill_runs.queue.repo import QueueRepo
 from threadmill_runs.queue.run import CancelAction, Run, RunState
 from threadmill_runs.queue.signals import Signals
+from threadmill_runs.webhooks.document import RunEnding
+from threadmill_runs.webhooks.recorder import WebhookRecorder
 
 log = structlog.get_logger(__name__)
 
@@ -53,15 +56,26 @@ class RunEnder:
     """Ends runs of which the caller holds the current token."""
 
     def __init__(
-        self, repo: QueueRepo, threads: threads_pb2_grpc.ThreadsAsyncStub, events: EventLog, signals: Signals
+        self,
+        repo: QueueRepo,
+        threads: threads_pb2_grpc.ThreadsAsyncStub,
+        events: EventLog,
+        signals: Signals,
+        webhooks: WebhookRecorder,
     ) -> None:
         self._repo = repo
         self._threads = threads
         self._events = events
         self._signals = signals
+        self._webhooks = webhooks
 
-    async def end(self, run_id: str, token: int, outcome: executors_pb2.Outcome) -> None:
-        """Ends the run with the outcome of its attempt; raises LeaseLost if the attempt no longer owns it."""
+    async def end(
+        self, run_id: str, token: int, outcome: executors_pb2.Outcome, *, announce_error: bool = False
+    ) -> None:
+        """Ends the run with the outcome of its attempt; raises LeaseLost if the attempt no longer owns it.
+
+        `announce_error`: the stream has not shown the outcome's error yet.
+        """
         run = await self._repo.owned(run_id, token)
         if run is None:
             raise LeaseLost(f"run {run_id} is no longer this attempt's")
@@ -72,6 +86,7 @@ class RunEnder:
             run.cancel_reason or "",
         )
         await self._settle_thread(run, token, ending)
+        await self._webhooks.record(run, token, _told(ending))
         leaves_nothing = run.stateless and not run.keep_thread
         ended = (
             await self._repo.delete_owned(run_id, token)
@@ -81,17 +96,27 @@ class RunEnder:
         if ended is None:
             raise LeaseLost(f"run {run_id} is no longer this attempt's")
         log.info("run_ended", run_id=run_id, thread_id=run.thread_id, state=STATES[outcome.result].value)
-        await self.close_stream(run, token, ending)
+        self._webhooks.ended()
+        await self.close_stream(run, token, ending, outcome.error_json if announce_error else b"")
         await self._signals.wake()
 
     async def end_unstarted(self, run: Run, action: CancelAction) -> None:
         """Finishes what `request_cancel` began for a pending run: thread, row of a rolled-back run, stream."""
-        ending = Ending(executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED), action)
-        await self.forget(run, run.token)
+        outcome = executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED, has_next=True)
+        ending = Ending(outcome, action, run.cancel_reason or "")
+        if run.token:  # an earlier attempt may have left checkpoints
+            await self._settle_thread(run, run.token, ending)
+        else:
+            await self.forget(run, 0)
         if ending.rolled_back or (run.stateless and not run.keep_thread):
             await self._repo.delete(run.run_id)
+        self._webhooks.ended()
         await self.close_stream(run, run.token, ending)
         await self._signals.wake()
+
+    async def foresee_cancel(self, run_ids: Sequence[str], action: CancelAction, reason: str) -> None:
+        """To be called before `request_cancel`, which ends pending runs by itself."""
+        await self._webhooks.foresee_cancel(run_ids, action, reason)
 
     async def forget(self, run: Run, token: int) -> None:
         """Takes a run off its thread, whose state becomes what it was before."""
@@ -116,11 +141,12 @@ class RunEnder:
             )
         )
 
-    async def close_stream(self, run: Run, token: int, ending: Ending) -> None:
+    async def close_stream(self, run: Run, token: int, ending: Ending, error_json: bytes = b"") -> None:
         """Tells the watchers. They ask Postgres from time to time, so a Redis that is down delays this only."""
-        last = event(run.run_id, END_EVENT, _end_data(ending))
+        last = [event(run.run_id, "error", error_json)] if error_json else []
+        last.append(event(run.run_id, END_EVENT, _end_data(ending)))
         try:
-            await self._events.close(run.thread_id, token, [last])
+            await self._events.close(run.thread_id, token, last)
         except (RedisError, OSError) as error:
             log.warning("end_not_published", run_id=run.run_id, error=repr(error))
 
@@ -146,9 +172,17 @@ def resting_state(ending: Ending) -> threads_pb2.RestingState:
     )
 
 
+def _final_status(ending: Ending) -> str:
+    return ROLLED_BACK if ending.rolled_back else STATES[ending.outcome.result].value
+
+
+def _told(ending: Ending) -> RunEnding:
+    """The ending as webhooks tell it."""
+    return RunEnding(_final_status(ending), resting_state(ending).error_json)
+
+
 def _end_data(ending: Ending) -> bytes:
-    status = ROLLED_BACK if ending.rolled_back else STATES[ending.outcome.result].value
-    data: dict[str, object] = {"status": status}
+    data: dict[str, object] = {"status": _final_status(ending)}
     if ending.outcome.several_interrupts_json:
         data["interrupts"] = orjson.Fragment(ending.outcome.several_interrupts_json)
     return orjson.dumps(data)

@@ -61,7 +61,7 @@ class Reaper:
                 "RunLost", f"the executor was lost {run.attempt} times while it ran this; no attempts are left"
             )
         try:
-            await self._ender.end(run.run_id, run.token, outcome)
+            await self._ender.end(run.run_id, run.token, outcome, announce_error=True)
         except LeaseLost:
             return
 

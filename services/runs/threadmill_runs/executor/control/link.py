@@ -9,7 +9,12 @@ import structlog
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.runs.v1 import assistants_pb2, executors_pb2, executors_pb2_grpc
 
+from threadmill_runs.executor.checkpoints.errors import LeaseLost
+from threadmill_runs.executor.encoding import encode
 from threadmill_runs.executor.running.attempt import Attempt, Stop
+from threadmill_runs.executor.running.failures import describe, log_failure
+from threadmill_runs.executor.running.outbox import Outbox
+from threadmill_runs.executor.running.reporter import Reporter
 
 log = structlog.get_logger(__name__)
 
@@ -104,13 +109,36 @@ class ControlLink:
         older = self._attempts.get(assignment.fence.run_id)
         if older is not None:  # we lost it and got it back: the old attempt must not go on
             older.stop(Stop.LEASE_LOST)
-        attempt = self._start(assignment)
+        try:
+            attempt = self._start(assignment)
+        except Exception as error:  # noqa: BLE001  # an assignment that makes no sense must end its run, not the process
+            self._refuse(assignment, error)
+            return
         self._attempts[assignment.fence.run_id] = attempt
         if self._draining:
             attempt.stop(Stop.RELEASE)
         task = asyncio.create_task(self._execute(attempt), name=f"run {assignment.fence.run_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _refuse(self, assignment: Assignment, error: Exception) -> None:
+        log_failure(error, run_id=assignment.fence.run_id)
+        task = asyncio.create_task(self._report_refusal(assignment, error), name=f"refuse {assignment.fence.run_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _report_refusal(self, assignment: Assignment, error: Exception) -> None:
+        outbox = Outbox(asyncio.get_running_loop())
+        header = executors_pb2.ReportRequest.Header(fence=assignment.fence, thread_id=assignment.thread_id)
+        reporter = Reporter(self._stub, header, outbox)
+        shown = encode(describe(error))
+        await outbox.put("error", shown)
+        reporter.finish(executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_ERROR, error_json=shown))
+        try:
+            await reporter.run()
+        except LeaseLost:
+            log.warning("refusal_not_reported", run_id=assignment.fence.run_id)
+        await self._send(executors_pb2.AttachRequest(released=assignment.fence))
 
     async def _execute(self, attempt: Attempt) -> None:
         fence = attempt.assignment.fence

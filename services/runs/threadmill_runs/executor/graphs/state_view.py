@@ -36,7 +36,9 @@ def interrupts(raised: Sequence[Interrupt[Any]]) -> list[Json]:
 
 def interrupts_by_task(snapshot: StateSnapshot) -> dict[str, list[Json]]:
     """{task id: [interrupt]} of the tasks that wait for an answer, as thread rows hold them."""
-    return {task.id: interrupts(task.interrupts) for task in snapshot.tasks if task.interrupts}
+    waiting = {one.id for one in snapshot.interrupts}
+    by_task = {task.id: [one for one in task.interrupts if one.id in waiting] for task in snapshot.tasks}
+    return {task_id: interrupts(raised) for task_id, raised in by_task.items() if raised}
 
 
 def checkpoint_ref(config: RunnableConfig | None) -> Json | None:

@@ -123,11 +123,10 @@ class Execution:
 
     def _of_event(self, event: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str, Any]]:
         """A LangChain event, and what the root graph streams inside it."""
-        chunks: list[tuple[tuple[str, ...], str, Any]] = [((), "events", event)]
         if event["event"] == "on_chain_stream" and event["run_id"] == self.assignment.fence.run_id:
             inner = event["data"]["chunk"]
-            chunks.append(inner if self.kwargs.subgraphs else ((), *inner))
-        return chunks
+            return [inner if self.kwargs.subgraphs else ((), *inner)]
+        return [((), "events", event)]
 
     def _note(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
         """Remembers the last root values, which a run without checkpoints rests in, and the last step's interrupts."""
@@ -135,7 +134,7 @@ class Execution:
             return
         self.seen["values"] = data
         interrupts = data.get("__interrupt__", ()) if isinstance(data, dict) else ()
-        self.seen["interrupts"] = [*self.seen.get("interrupts", ()), *interrupts] if interrupts else []
+        self.seen["interrupts"] = [*self.seen.get("interrupts", ()), *interrupts]
 
     async def _timed_out_or_failed(self, error: TimeoutError, *, timed_out: bool) -> Outcome:
         if not timed_out:

@@ -55,7 +55,7 @@ class RunKwargs:
 
 def _command(command: Mapping[str, Any]) -> Command[Any] | None:
     """None for a command that says nothing, which does what `input: null` does."""
-    if command.get("update") is None and command.get("resume") is None and not command.get("goto"):
+    if not command.get("update") and command.get("resume") is None and not command.get("goto"):
         return None
     update = command.get("update")
     if isinstance(update, list):
@@ -84,8 +84,7 @@ def _config(config: dict[str, Any], assignment: executors_pb2.AttachResponse.Ass
         "langgraph_plan": "developer",
         "langgraph_host": "self-hosted",
     }
-    configurable = {"checkpoint_ns": "", **config["configurable"]}
-    return {**config, "metadata": metadata, "configurable": configurable, "run_id": run_id}
+    return {**config, "metadata": metadata, "run_id": run_id}
 
 
 def _fields(schema: Any) -> set[str]:

@@ -7,6 +7,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChun
 from langchain_core.runnables import RunnableConfig
 
 from threadmill_runs.executor.encoding import encode
+from threadmill_runs.executor.running.failures import describe
 
 # Modes that LangGraph knows under the same name.
 PLAIN_MODES = ("values", "updates", "custom", "debug", "tasks", "checkpoints")
@@ -65,16 +66,31 @@ class EventEncoder:
 
 
 def _without_internals(mode: str, data: Any) -> Any:
-    """Checkpoint payloads carry configs, of which clients see `configurable` without private keys."""
+    """Configs are shown as `configurable` without private keys, and exceptions as clients may know them."""
     if mode == "checkpoints":
         return _shown_checkpoint(data)
-    if mode == "debug" and data.get("type") == "checkpoint":
-        payload = data["payload"]
-        shown = _shown_checkpoint(payload)
-        shown["checkpoint"] = _reference(payload.get("config"))
-        shown["parent_checkpoint"] = _reference(payload.get("parent_config"))
-        return {**data, "payload": shown}
+    if mode == "tasks":
+        return _shown_error(data)
+    if mode == "debug" and data["type"] == "checkpoint":
+        return {**data, "payload": _debug_checkpoint(data["payload"])}
+    if mode == "debug":
+        return {**data, "payload": _shown_error(data["payload"])}
     return data
+
+
+def _debug_checkpoint(payload: dict[str, Any]) -> dict[str, Any]:
+    shown = _shown_checkpoint(payload)
+    shown["checkpoint"] = _reference(payload.get("config"))
+    shown["parent_checkpoint"] = _reference(payload.get("parent_config"))
+    for task in shown["tasks"]:
+        state = task.pop("state", None)
+        task["checkpoint"] = state["configurable"] if isinstance(state, dict) and "configurable" in state else None
+    return shown
+
+
+def _shown_error(task: dict[str, Any]) -> dict[str, Any]:
+    error = task.get("error")
+    return {**task, "error": describe(error)} if isinstance(error, BaseException) else task
 
 
 def _shown_checkpoint(payload: dict[str, Any]) -> dict[str, Any]:
@@ -91,8 +107,8 @@ def _shown_checkpoint(payload: dict[str, Any]) -> dict[str, Any]:
 def _shown_task(task: dict[str, Any]) -> dict[str, Any]:
     state = task.get("state")
     if isinstance(state, dict) and "configurable" in state:
-        return {**task, "state": _shown_config(state)}
-    return task
+        task = {**task, "state": _shown_config(state)}
+    return _shown_error(dict(task))
 
 
 def _shown_config(config: RunnableConfig | dict[str, Any] | None) -> dict[str, Any] | None:
