@@ -234,7 +234,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
             response = await self._call(
                 lambda: self._stub.GetCheckpoint(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
             )
-            self._head.saw(request, response.checkpoint)
+            if response.HasField("checkpoint"):
+                self._head.saw(request, response.checkpoint)
             return response
 
         return get()
