@@ -6,7 +6,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import HANDLERS
-from threadmill_gateway.routes import assistants, runs, state, store, streams, system, threads
+from threadmill_gateway.routes import assistants, crons, runs, state, store, streams, system, threads
 from threadmill_gateway.routes.docs import described
 from threadmill_gateway.routes.endpoint import Endpoint, routes_of
 from threadmill_gateway.telemetry import Telemetry
@@ -14,6 +14,7 @@ from threadmill_gateway.telemetry import Telemetry
 # Fixed paths stand before patterns that would match them (`/threads/search` before `/threads/{thread_id}`).
 ENDPOINTS: tuple[Endpoint, ...] = described(
     (
+        *crons.ENDPOINTS,
         *threads.ENDPOINTS,
         *state.ENDPOINTS,
         *streams.ENDPOINTS,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 from threadmill_chassis.grpc_client import open_channel
 from threadmill_protos.runs.v1.assistants_pb2_grpc import AssistantsStub
+from threadmill_protos.runs.v1.crons_pb2_grpc import CronsStub
 from threadmill_protos.runs.v1.graphs_pb2_grpc import GraphsStub
 from threadmill_protos.runs.v1.runs_pb2_grpc import RunsStub
 from threadmill_protos.store.v1.store_pb2_grpc import StoreStub
@@ -20,6 +21,7 @@ from threadmill_gateway.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from threadmill_protos.runs.v1.assistants_pb2_grpc import AssistantsAsyncStub
+    from threadmill_protos.runs.v1.crons_pb2_grpc import CronsAsyncStub
     from threadmill_protos.runs.v1.graphs_pb2_grpc import GraphsAsyncStub
     from threadmill_protos.runs.v1.runs_pb2_grpc import RunsAsyncStub
     from threadmill_protos.store.v1.store_pb2_grpc import StoreAsyncStub
@@ -39,6 +41,7 @@ class Clients:
     threads: ThreadsAsyncStub
     assistants: AssistantsAsyncStub
     runs: RunsAsyncStub
+    crons: CronsAsyncStub
     graphs: GraphsAsyncStub
     store: StoreAsyncStub
     timeout_seconds: float
@@ -72,6 +75,7 @@ async def open_clients(settings: GatewaySettings) -> AsyncIterator[Clients]:
             threads=ThreadsStub(await channel(settings.threads_address)),
             assistants=AssistantsStub(runs),
             runs=RunsStub(runs),
+            crons=CronsStub(runs),
             graphs=GraphsStub(await channel(settings.executor_address)),
             store=StoreStub(await channel(settings.store_address)),
             timeout_seconds=settings.call_timeout_seconds,

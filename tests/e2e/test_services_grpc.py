@@ -9,7 +9,12 @@ from threadmill_cli.stack import Stack
 SERVICES = {
     "threads": {"threadmill.threads.v1.Threads", "threadmill.threads.v1.Checkpoints"},
     "store": {"threadmill.store.v1.Store"},
-    "runs": {"threadmill.runs.v1.Runs", "threadmill.runs.v1.Assistants", "threadmill.runs.v1.Executors"},
+    "runs": {
+        "threadmill.runs.v1.Runs",
+        "threadmill.runs.v1.Assistants",
+        "threadmill.runs.v1.Crons",
+        "threadmill.runs.v1.Executors",
+    },
     "executor": {"threadmill.runs.v1.Graphs"},
 }
 

@@ -94,6 +94,25 @@ class Run(BaseModel):  # type: ignore[no-redef]  # the plugin's __init__ has **k
     langsmith_session_name: str | None
 
 
+class Cron(BaseModel):
+    """A cron. `next_run_date` is null when no tick is left before `end_time`."""
+
+    cron_id: str
+    assistant_id: str
+    thread_id: str | None
+    user_id: str
+    end_time: datetime | None
+    schedule: str
+    timezone: str | None
+    payload: JsonObject
+    next_run_date: datetime | None
+    metadata: JsonObject
+    on_run_completed: Literal["delete", "keep"] | None
+    enabled: bool
+    created_at: datetime
+    updated_at: datetime
+
+
 class AssistantVersion(BaseModel):
     """One version of an assistant."""
 

@@ -35,7 +35,7 @@ class Update(Model):
 
     as_node: str
     values: Any = None
-    command: Absent[JsonObject] = None
+    command: JsonObject | None = None
 
 
 class Superstep(Model):

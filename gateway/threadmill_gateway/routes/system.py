@@ -16,10 +16,10 @@ from threadmill_gateway.routes.endpoint import Endpoint, Query
 
 log = structlog.get_logger(__name__)
 
-# What clients may rely on. Crons are off until their service exists.
+# What clients may rely on.
 FLAGS = {
     "assistants": True,
-    "crons": False,
+    "crons": True,
     "langsmith": False,
     "langsmith_tracing_replicas": True,
     "langsmith_tracing_session_on_runs": True,

@@ -83,7 +83,7 @@ class ClaimLoop(Generic[T]):
             await self._work(claimed)
         except Unavailable as error:  # the lease ends, and somebody tries again
             log.warning("work_postponed", duty=self._name, error=str(error))
-        except Exception:  # noqa: BLE001 - one poisonous row must not stop the duty, let alone the process
+        except Exception:  # one poisonous row must not stop the duty, let alone the process
             log.exception("work_failed", duty=self._name)
         finally:
             if not self._free:

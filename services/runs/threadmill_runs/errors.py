@@ -65,3 +65,24 @@ class LeaseLost(DomainError):
 
     status = grpc.StatusCode.ABORTED
     reason = "FENCED"
+
+
+class CronNotFound(DomainError):
+    """No cron has this id."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "CRON_NOT_FOUND"
+
+
+class InvalidSchedule(DomainError):
+    """No cron expression, or one that never ticks."""
+
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_SCHEDULE"
+
+
+class InvalidTimezone(DomainError):
+    """No name of the IANA database."""
+
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_TIMEZONE"

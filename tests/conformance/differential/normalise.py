@@ -11,9 +11,8 @@ SYSTEM_ASSISTANTS = {str(uuid5(SYSTEM_NAMESPACE, graph)): f"<assistant {graph}>"
 
 # What differs by nature: the server's name and version, its clock, how it is installed.
 OPAQUE_KEYS = frozenset(
-    ["langgraph_version", "langgraph_api_version", "langgraph_plan", "langgraph_host", "langgraph_api_url"]
-    + ["version_number", "langgraph_py_version", "total_bytes", "bytes", "lc_versions", "timestamp", "__request_start_time_ms__"]
-)
+    ("langgraph_version", "langgraph_api_version", "langgraph_plan", "langgraph_host", "langgraph_api_url")
+) | {"langgraph_py_version", "lc_versions", "total_bytes", "bytes", "timestamp", "__request_start_time_ms__"}
 # Wording is free; presence and type are not.
 TEXT_KEYS = frozenset(["detail"])
 
@@ -28,17 +27,14 @@ class Normaliser:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
-        self._taken: set[str] = set()
 
-    def name(self, value: str, kind: str, exchange: int) -> None:
-        """Calls an id by its kind and the exchange that it came up in; a known one keeps its name."""
-        if value in self._names or value in SYSTEM_ASSISTANTS:
-            return
-        name = f"<{kind} of {exchange}>"
-        while name in self._taken:
-            name = f"{name[:-1]}+>"
-        self._taken.add(name)
-        self._names[value] = name
+    def name(self, value: str, exchange: int) -> None:
+        """Calls an id by the exchange that it first came up in.
+
+        Ids of one exchange share a name: a stateless run's thread may have the run's own id.
+        """
+        if value not in SYSTEM_ASSISTANTS:
+            self._names.setdefault(value, f"<id {exchange}>")
 
     def text(self, text: str) -> str:
         """The text with its ids, times and channel versions replaced."""

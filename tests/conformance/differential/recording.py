@@ -1,5 +1,6 @@
 """Sends the requests of a script to one server and keeps all that came back."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,8 +9,9 @@ from typing import Any
 import httpx
 import orjson
 
-from .normalise import Normaliser
+from .normalise import UUID_TEXT, Normaliser
 
+NAMED = re.compile(rf'"(?:thread|run|assistant)_id":\s*"({UUID_TEXT.pattern})"')
 HEADERS = ("content-type", "location", "content-location", "cache-control", "x-accel-buffering", "allow")
 HEADERS += ("x-pagination-total", "x-pagination-next")
 
@@ -45,13 +47,16 @@ class Recorder:
         self.normaliser = Normaliser()
         self.exchanges: list[Exchange] = []
 
-    async def call(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
-        """The JSON (or text) of the answer, whatever its status."""
+    async def call(
+        self, method: str, path: str, body: Any = None, *, keep: tuple[str, ...] = (), **options: Any
+    ) -> Any:
+        """The JSON (or text) of the answer, whatever its status; headers in `keep` are compared too."""
         content = None if body is None else orjson.dumps(body)
         response = await self.http.request(method, path, content=content, **options)
         exchange = self._exchange(method, path, body, response)
+        exchange.headers |= {name: response.headers[name] for name in keep if name in response.headers}
+        self.name_ids(response.text)
         exchange.body = _parsed(response.text)
-        self._name_ids(exchange.body)
         return exchange.body
 
     async def raw(self, method: str, path: str, content: bytes) -> Any:
@@ -81,15 +86,14 @@ class Recorder:
         async with self.http.stream(method, path, content=content, **options) as response:
             exchange = self._exchange(method, path, body, response)
             if response.headers.get("content-type", "").startswith("text/event-stream"):
-                exchange.events = []
-                yield _events(response, exchange)
+                yield self._events(response, exchange)
             else:
                 exchange.body = _parsed((await response.aread()).decode())
                 yield _nothing()
 
-    def name(self, value: str, kind: str) -> str:
+    def name(self, value: str) -> str:
         """Names an id for the comparison."""
-        self.normaliser.name(value, kind, len(self.exchanges))
+        self.normaliser.name(value, len(self.exchanges))
         return value
 
     async def thread(self, **body: Any) -> str:
@@ -98,21 +102,30 @@ class Recorder:
 
     def _exchange(self, method: str, path: str, body: Any, response: httpx.Response) -> Exchange:
         headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
-        location = headers.get("content-location", "")
-        if location.startswith("/"):
-            for kind, value in zip(location.split("/")[1::2], location.split("/")[2::2], strict=False):
-                self.name(value, kind.removesuffix("s"))
         query = f"?{response.request.url.query.decode()}" if "?" not in path and response.request.url.query else ""
         exchange = Exchange(f"{method} {path}{query}", body, response.status_code, headers)
         self.exchanges.append(exchange)
+        for found in UUID_TEXT.findall(headers.get("content-location", "")):
+            self.name(found)
         return exchange
 
-    def _name_ids(self, body: Any) -> None:
-        for row in body if isinstance(body, list) else [body]:
-            if isinstance(row, dict):
-                for kind in ("thread", "run", "assistant"):
-                    if isinstance(value := row.get(f"{kind}_id"), str):
-                        self.name(value, kind)
+    async def _events(self, response: httpx.Response, exchange: Exchange) -> AsyncIterator[Event]:
+        fields: list[tuple[str, str]] = []
+        exchange.events = found = []
+        async for line in _lines(response, exchange.line_ends):
+            if line and not line.startswith(":"):
+                name, _, value = line.partition(":")
+                fields.append((name, value.removeprefix(" ")))
+            elif not line and fields:
+                self.name_ids(dict(fields).get("data", ""))
+                found.append(_event(fields))
+                fields = []
+                yield found[-1]
+
+    def name_ids(self, text: str) -> None:
+        """Names the ids of threads, runs and assistants in an answer."""
+        for found in NAMED.findall(text):
+            self.name(found)
 
 
 def _parsed(text: str) -> Any:
@@ -122,25 +135,15 @@ def _parsed(text: str) -> Any:
         return text
 
 
+def _event(fields: list[tuple[str, str]]) -> Event:
+    given = dict(fields)
+    names = tuple(name for name, _ in fields)
+    return Event(given.get("event", ""), _parsed(given.get("data", "")), given.get("id"), names)
+
+
 async def _nothing() -> AsyncIterator[Event]:
     for event in ():
         yield event
-
-
-async def _events(response: httpx.Response, exchange: Exchange) -> AsyncIterator[Event]:
-    fields: list[tuple[str, str]] = []
-    async for line in _lines(response, exchange.line_ends):
-        if line and not line.startswith(":"):
-            name, _, value = line.partition(":")
-            fields.append((name, value.removeprefix(" ")))
-        elif not line and fields:
-            found = dict(fields)
-            names = tuple(name for name, _ in fields)
-            event = Event(found.get("event", ""), _parsed(found.get("data", "")), found.get("id"), names)
-            fields = []
-            assert exchange.events is not None
-            exchange.events.append(event)
-            yield event
 
 
 async def _lines(response: httpx.Response, line_ends: set[str]) -> AsyncIterator[str]:

@@ -63,7 +63,12 @@ async def run_everything_given(server: Recorder) -> None:
         thread,
         "configured",
         input={"number": 1},
-        config={"tags": ["t"], "recursion_limit": 7, "configurable": {"tone": "warm", "other": 1}, "metadata": {"c": 1}},
+        config={
+            "tags": ["t"],
+            "recursion_limit": 7,
+            "configurable": {"tone": "warm", "other": 1},
+            "metadata": {"c": 1},
+        },
         metadata={"r": 1},
         stream_mode=["values", "updates", "messages-tuple", "custom"],
         stream_subgraphs=True,
@@ -165,7 +170,7 @@ async def run_wait_bodies(server: Recorder) -> None:
 
 @script
 async def run_lazily_created_thread(server: Recorder) -> None:
-    thread = server.name(str(uuid4()), "thread")
+    thread = server.name(str(uuid4()))
     await start(server, thread, "echo", input={"text": "a"})
     run = await start(
         server,
@@ -310,7 +315,12 @@ async def run_fork(server: Recorder) -> None:
 
 @script
 async def run_durability(server: Recorder) -> None:
-    for options in ({"durability": "exit"}, {"durability": "sync"}, {"durability": "async"}, {"checkpoint_during": False}):
+    for options in (
+        {"durability": "exit"},
+        {"durability": "sync"},
+        {"durability": "async"},
+        {"checkpoint_during": False},
+    ):
         thread = await server.thread()
         await wait(server, thread, "nested", input={"ask": False}, **options)
         await server.get(f"/threads/{thread}/history", params={"limit": 10})

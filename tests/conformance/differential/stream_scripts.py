@@ -147,7 +147,13 @@ async def stream_messages_in_turns(server: Recorder) -> None:
         await run(server, thread, "chat", ["messages", "values"], input=turn)
     await run(server, thread, "chat", ["messages-tuple"], input={"messages": "plain text"})
     await run(server, thread, "chat", ["values"], input={"messages": [["human", "pair"]]})
-    await run(server, thread, "chat", ["values"], input={"messages": [{"type": "human", "content": [{"type": "text", "text": "b"}]}]})
+    await run(
+        server,
+        thread,
+        "chat",
+        ["values"],
+        input={"messages": [{"type": "human", "content": [{"type": "text", "text": "b"}]}]},
+    )
     await run(server, thread, "chat", ["values"], input={"messages": [{"nonsense": 1}]})
     await server.get(f"/threads/{thread}/state")
 

@@ -8,11 +8,30 @@ import asyncio
 
 import pytest
 
-from . import assistant_scripts, run_scripts, run_error_scripts, stream_scripts, store_scripts, system_scripts, thread_scripts  # noqa: F401
+from . import (
+    assistant_scripts,
+    run_error_scripts,
+    run_scripts,
+    store_scripts,
+    stream_scripts,
+    system_scripts,
+    thread_scripts,
+)
 from .deliberate import reason_for
 from .recording import Recorder
 from .report import Report, differences
 from .scripts import SCRIPTS
+
+# Importing them fills SCRIPTS.
+AREAS = (
+    run_scripts,
+    run_error_scripts,
+    stream_scripts,
+    thread_scripts,
+    assistant_scripts,
+    store_scripts,
+    system_scripts,
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -171,21 +171,11 @@ async def put_checkpoint(system, assignment):
     await system.threads_sql.execute(
         "UPDATE threads.thread SET fence = $2 WHERE thread_id = $1", assignment.thread_id, assignment.fence.token
     )
-    columns = await system.threads_sql.fetch(
-        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'threads'"
-        " AND table_name = 'checkpoint' AND is_nullable = 'NO' AND column_default IS NULL"
-    )
-    values = {
-        "thread_id": f"'{assignment.thread_id}'",
-        "run_id": f"'{assignment.fence.run_id}'",
-        "checkpoint_ns": "''",
-        "checkpoint_id": "'1f000000-0000-6000-8000-000000000000'",
-    }
-    by_type = {"bytea": "''", "text": "''", "json": "'{}'", "jsonb": "'{}'", "ARRAY": "'{}'", "integer": "0"}
-    names = {row["column_name"]: row["data_type"] for row in columns} | {"run_id": "uuid"}
-    chosen = {name: values.get(name) or by_type[kind] for name, kind in names.items()}
     await system.threads_sql.execute(
-        f"INSERT INTO threads.checkpoint ({','.join(chosen)}) VALUES ({','.join(chosen.values())})"
+        "INSERT INTO threads.checkpoint (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, body_type, body,"
+        " metadata, channel_versions) VALUES ($1, '', '1f0', '', 'x', '', json_build_object('run_id', $2::text), '{}')",
+        assignment.thread_id,
+        assignment.fence.run_id,
     )
 
 

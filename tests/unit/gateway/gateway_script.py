@@ -19,7 +19,7 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.metrics import HttpMetrics
 from threadmill_gateway.server import make_server
 from threadmill_gateway.settings import GatewaySettings
-from threadmill_protos.runs.v1 import assistants_pb2, assistants_pb2_grpc, graphs_pb2_grpc, runs_pb2, runs_pb2_grpc
+from threadmill_protos.runs.v1 import assistants_pb2, assistants_pb2_grpc, crons_pb2_grpc, graphs_pb2_grpc, runs_pb2, runs_pb2_grpc
 from threadmill_protos.store.v1 import store_pb2, store_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
@@ -179,6 +179,7 @@ async def services(settings: GatewaySettings, script: Script) -> AsyncIterator[S
         "threads": threads_pb2_grpc.add_ThreadsServicer_to_server,
         "runs": runs_pb2_grpc.add_RunsServicer_to_server,
         "assistants": assistants_pb2_grpc.add_AssistantsServicer_to_server,
+        "crons": crons_pb2_grpc.add_CronsServicer_to_server,
         "graphs": graphs_pb2_grpc.add_GraphsServicer_to_server,
         "store": store_pb2_grpc.add_StoreServicer_to_server,
     }

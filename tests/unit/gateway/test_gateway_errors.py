@@ -79,10 +79,6 @@ async def test_unknown_path(client: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})
 
 
-async def test_crons_are_not_served_yet(client: httpx.AsyncClient) -> None:
-    assert (await client.post("/runs/crons", json={})).status_code == 404
-
-
 async def test_wrong_method_names_the_allowed_ones(client: httpx.AsyncClient) -> None:
     response = await client.put(f"/threads/{THREAD_ID}")
     assert (response.status_code, response.json()) == (405, {"detail": "Method Not Allowed"})

@@ -167,6 +167,7 @@ def _kwargs(
     """The document that clients see as `kwargs` and the executor runs; the input passes through undecoded."""
     config, context = merged
     config["configurable"] = {
+        "user_id": "",
         **orjson.loads(request.header_configurable_json or b"{}"),
         **config.get("configurable", {}),
         **orjson.loads(request.checkpoint_json or b"{}"),
@@ -174,7 +175,6 @@ def _kwargs(
         "run_id": run_id,
         "graph_id": assistant.graph_id,
         "assistant_id": assistant.assistant_id,
-        "user_id": "",
         "langgraph_request_id": request.request_id or None,
         "langgraph_auth_user": None,
         "langgraph_auth_user_id": "",

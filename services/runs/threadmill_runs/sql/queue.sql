@@ -8,6 +8,8 @@ WHERE thread_id = :thread_id AND status IN ('pending', 'running')
 ORDER BY created_at, seq;
 
 -- name: insert_run(run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy, stateless, keep_thread, request_id, after_seconds)^
+-- A cron's tick is done with the very statement that creates its run: no crash between the two, no second run.
+WITH fired AS (DELETE FROM runs.cron_firing WHERE run_id = :run_id)
 INSERT INTO runs.run (run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy,
                       stateless, keep_thread, request_id, created_at)
 VALUES (:run_id, :thread_id, :assistant_id, :graph_id, :metadata, :kwargs, :multitask_strategy,

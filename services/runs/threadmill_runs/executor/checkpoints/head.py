@@ -6,6 +6,8 @@ service has, and the state in which it leaves the thread needs no further call.
 
 from threadmill_protos.threads.v1 import checkpoints_pb2
 
+Writes = dict[tuple[str, int], checkpoints_pb2.PendingWrite]
+
 
 class Head:
     """Follows one run's reads and writes; anything that it cannot know whole it does not answer."""
@@ -14,7 +16,8 @@ class Head:
         self._known = known  # without a fence others may write, and nothing is known
         self._checkpoint: checkpoints_pb2.Checkpoint | None = None
         self._blobs: dict[str, checkpoints_pb2.ChannelBlob] = {}
-        self._writes: dict[tuple[str, int], checkpoints_pb2.PendingWrite] = {}
+        # By checkpoint: LangGraph may store a task's writes before the checkpoint that they belong to.
+        self._writes: dict[str, Writes] = {}
 
     def saw(self, request: checkpoints_pb2.GetCheckpointRequest, found: checkpoints_pb2.Checkpoint) -> None:
         """A root checkpoint was read: the newest, unless the request named one to go on from."""
@@ -23,7 +26,7 @@ class Head:
         self._blobs.update((blob.channel, blob) for blob in found.channel_blobs)
         if not request.checkpoint_id:
             self._checkpoint = found
-            self._writes = {(write.task_id, write.idx): write for write in found.pending_writes}
+            self._writes = {found.checkpoint_id: {(write.task_id, write.idx): write for write in found.pending_writes}}
 
     def put(self, put: checkpoints_pb2.Checkpoint) -> None:
         """The run stored a checkpoint."""
@@ -31,15 +34,16 @@ class Head:
             return
         self._blobs.update((blob.channel, blob) for blob in put.channel_blobs)
         self._checkpoint = put
-        self._writes = {}
+        self._writes = {put.checkpoint_id: self._writes.get(put.checkpoint_id, {})}
 
     def write(self, task: checkpoints_pb2.TaskWrites) -> None:
         """The run stored writes; of the same one again, special channels replace and others keep what is there."""
-        if task.checkpoint_ns or self._checkpoint is None or task.checkpoint_id != self._checkpoint.checkpoint_id:
+        if task.checkpoint_ns:
             return
+        writes = self._writes.setdefault(task.checkpoint_id, {})
         for write in task.writes:
-            if write.idx < 0 or (write.task_id, write.idx) not in self._writes:
-                self._writes[write.task_id, write.idx] = write
+            if write.idx < 0 or (write.task_id, write.idx) not in writes:
+                writes[write.task_id, write.idx] = write
 
     def newest(self) -> checkpoints_pb2.Checkpoint | None:
         """The newest root checkpoint; None if some part of it was never seen here (delta channels, for one)."""
@@ -56,5 +60,8 @@ class Head:
             body=head.body,
             metadata_json=head.metadata_json,
             channel_blobs=[blob for blob in blobs if blob is not None],
-            pending_writes=sorted(self._writes.values(), key=lambda write: (write.task_path, write.task_id, write.idx)),
+            pending_writes=sorted(
+                self._writes.get(head.checkpoint_id, {}).values(),
+                key=lambda write: (write.task_path, write.task_id, write.idx),
+            ),
         )

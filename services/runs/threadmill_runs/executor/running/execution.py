@@ -92,12 +92,14 @@ class Execution:
         saved = await self.saver.aget_tuple(latest)
         if saved is not None and saved.metadata.get("run_id") == self.assignment.fence.run_id:
             log.info("run_resumed", step=saved.metadata.get("step"))
-            return {**config, "configurable": {**config["configurable"], **latest["configurable"]}}, None
+            forked_from = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+            own = {key: value for key, value in config["configurable"].items() if key not in forked_from}
+            return {**config, "configurable": own}, None
         return config, self.kwargs.input
 
     def _latest(self) -> RunnableConfig:
         """The newest checkpoint of the root graph, wherever the run was forked from."""
-        return {"configurable": {"thread_id": self.assignment.thread_id, "checkpoint_ns": "", "checkpoint_id": None}}
+        return {"configurable": {"thread_id": self.assignment.thread_id, "checkpoint_ns": ""}}
 
     async def _chunks(
         self, graph: AnyPregel, start: tuple[RunnableConfig, Any]

@@ -77,7 +77,6 @@ def _config(config: dict[str, Any], assignment: executors_pb2.AttachResponse.Ass
         "thread_id": assignment.thread_id,
         "graph_id": assignment.graph_id,
         "assistant_id": assignment.assistant_id,
-        "user_id": "",
         "run_attempt": assignment.attempt,
         "langgraph_version": LANGGRAPH_VERSION,
         "langgraph_api_version": API_VERSION,

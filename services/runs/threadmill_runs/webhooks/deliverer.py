@@ -1,0 +1,82 @@
+"""Makes the planned calls, again and again with growing pauses, until they succeed or are given up."""
+
+import random
+from dataclasses import dataclass
+
+import structlog
+
+from threadmill_runs.claim_loop import ClaimLoop
+from threadmill_runs.webhooks.document import body
+from threadmill_runs.webhooks.repo import Delivery, WebhookRepo
+from threadmill_runs.webhooks.sender import Sender, SendFailed
+
+log = structlog.get_logger(__name__)
+
+# Beyond the time-out of the call itself: for resolving, and for writing down how it went.
+LEASE_MARGIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a call is repeated: so often, so long after the run's end, with pauses that double up to a bound."""
+
+    max_attempts: int
+    give_up_seconds: float
+    backoff_seconds: float
+    backoff_max_seconds: float
+
+    def pause(self, delivery: Delivery) -> float | None:
+        """Seconds until the next attempt, a little at random; None when it is time to give up."""
+        seconds = min(self.backoff_max_seconds, self.backoff_seconds * 2.0 ** min(delivery.attempt - 1, 60))
+        if delivery.attempt >= self.max_attempts or delivery.age_seconds + seconds > self.give_up_seconds:
+            return None
+        return seconds * random.uniform(0.8, 1.2)
+
+
+class Deliverer:
+    """One replica's part in delivering webhooks."""
+
+    def __init__(
+        self,
+        repo: WebhookRepo,
+        sender: Sender,
+        patience: Patience,
+        timeout_seconds: float,
+        concurrency: int,
+        poll_seconds: float,
+    ) -> None:
+        self._repo = repo
+        self._sender = sender
+        self._patience = patience
+        self._lease_seconds = timeout_seconds + LEASE_MARGIN_SECONDS
+        self._loop: ClaimLoop[Delivery] = ClaimLoop(
+            "webhook", self._claim, self.deliver, repo.seconds_to_next, concurrency, poll_seconds
+        )
+
+    def wake(self) -> None:
+        """A call may go out."""
+        self._loop.wake()
+
+    async def run(self) -> None:
+        """Delivers for ever."""
+        await self._loop.run()
+
+    async def _claim(self, limit: int) -> list[Delivery]:
+        return await self._repo.claim(limit, self._lease_seconds)
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Makes one call and writes down how it went."""
+        noted = log.bind(run_id=delivery.run_id, attempt=delivery.attempt)
+        try:
+            status = await self._sender.send(
+                delivery.url, body(delivery.document, delivery.updated_at, delivery.ended_at)
+            )
+        except SendFailed as error:
+            pause = None if error.final else self._patience.pause(delivery)
+            if pause is not None:
+                noted.info("webhook_failed", cause=str(error), retry_in_seconds=round(pause, 1))
+                return await self._repo.postpone(delivery, pause)
+            noted.warning("webhook_given_up", cause=str(error))
+        else:
+            noted.info("webhook_delivered", status=status)
+        return await self._repo.finish(delivery)
