@@ -62,22 +62,19 @@ def query_flag(request: Request, name: str) -> bool:
     return request.query_params.get(name, "").lower() in TRUE
 
 
-def query_int(request: Request, name: str, default: int, *, minimum: int, maximum: int = INT32_MAX) -> int:
-    """An integer parameter; 400 when it is none, or out of range."""
+def query_count(request: Request, name: str, default: int) -> int:
+    """How many rows, as a parameter; a negative number counts as 0. 400 when it is no integer."""
     text = request.query_params.get(name)
     if text is None:
         return default
     try:
-        value = int(text)
+        return min(max(int(text), 0), INT32_MAX)
     except ValueError as error:
         raise refuse(400, f"Invalid {name} {text}") from error
-    if not minimum <= value <= maximum:
-        raise refuse(400, f"Invalid {name} {text}: must be between {minimum} and {maximum}")
-    return value
 
 
-def query_list(request: Request, name: str) -> list[str]:
-    """A list parameter in each form that clients use: repeated, comma-separated, or one JSON array."""
+def query_list(request: Request, name: str, *, commas: bool = True) -> list[str]:
+    """A list parameter in each form that clients use: repeated, one JSON array, or (with `commas`) comma-separated."""
     found: list[str] = []
     for text in request.query_params.getlist(name):
         if text.startswith("["):
@@ -86,6 +83,8 @@ def query_list(request: Request, name: str) -> list[str]:
             except orjson.JSONDecodeError as error:
                 raise refuse(422, f"Invalid {name}: not a JSON array") from error
             found.extend(str(part) for part in parsed)
-        else:
+        elif commas:
             found.extend(part.strip() for part in text.split(",") if part.strip())
+        else:
+            found.append(text)
     return found

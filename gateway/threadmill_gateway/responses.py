@@ -183,6 +183,6 @@ def _raise_defects(results: Iterable[BaseException | None]) -> None:
             raise result
 
 
-def event_reply(name: str, error: dict[str, str]) -> Response:
+def event_reply(name: str, error: dict[str, str], headers: Mapping[str, str]) -> Response:
     """A stream of one event."""
-    return Response(sse.frame(name, orjson.dumps(error)), headers=sse.HEADERS)
+    return Response(sse.frame(name, orjson.dumps(error)), headers={**sse.HEADERS, **headers})

@@ -11,7 +11,7 @@ from threadmill_gateway.clients import REQUEST_ID
 from threadmill_gateway.encode import dumps
 from threadmill_gateway.errors import refuse
 from threadmill_gateway.models.base import JsonObject
-from threadmill_gateway.models.runs import RunCreate
+from threadmill_gateway.models.runs import NewRun, RunCreate, StatelessRunCreate
 from threadmill_gateway.trace_headers import header_configurable
 
 STRATEGIES = {
@@ -24,7 +24,7 @@ STRATEGIES = {
 RESERVED = frozenset({"thread_id", "assistant_id", "run_id", "cron_id"})
 
 
-def create_request(body: RunCreate, thread_id: str | None, headers: Headers) -> runs_pb2.CreateRunRequest:
+def create_request(body: NewRun, thread_id: str | None, headers: Headers) -> runs_pb2.CreateRunRequest:
     """The request, with a run id of our own so that a retried call creates one run. `thread_id` None: stateless.
 
     400 for what cannot go together.
@@ -47,9 +47,6 @@ def create_request(body: RunCreate, thread_id: str | None, headers: Headers) -> 
         interrupt_after_json=_nodes(body.interrupt_after),
         webhook=body.webhook or "",
         feedback_keys=body.feedback_keys,
-        multitask_strategy=STRATEGIES[body.multitask_strategy],
-        create_thread_if_missing=body.if_not_exists == "create",
-        keep_on_completion=body.on_completion == "keep",
         after_seconds=body.after_seconds,
         durability=body.durability or "",
         request_id=REQUEST_ID.get(),
@@ -57,10 +54,15 @@ def create_request(body: RunCreate, thread_id: str | None, headers: Headers) -> 
     )
     if body.checkpoint_during is not None:
         request.checkpoint_during = body.checkpoint_during
+    if isinstance(body, RunCreate):
+        request.multitask_strategy = STRATEGIES[body.multitask_strategy]
+        request.create_thread_if_missing = body.if_not_exists == "create"
+    if isinstance(body, StatelessRunCreate):
+        request.keep_on_completion = body.on_completion == "keep"
     return request
 
 
-def _check_combinations(body: RunCreate, thread_id: str | None) -> None:
+def _check_combinations(body: NewRun, thread_id: str | None) -> None:
     if body.context and body.config.get("configurable"):
         refuse_both_configs()
     if thread_id is None and body.command is not None and "resume" in body.command:
@@ -90,14 +92,14 @@ def _nodes(nodes: str | list[str] | None) -> bytes:
     return dumps(nodes) if nodes else b""
 
 
-def _checkpoint(body: RunCreate) -> bytes:
+def _checkpoint(body: NewRun) -> bytes:
     named = body.checkpoint.model_dump(exclude_none=True, exclude={"thread_id"}) if body.checkpoint else {}
     if body.checkpoint_id:
         named["checkpoint_id"] = body.checkpoint_id
     return dumps(named) if named else b""
 
 
-def _server_configurable(body: RunCreate, headers: Headers) -> bytes:
+def _server_configurable(body: NewRun, headers: Headers) -> bytes:
     found = header_configurable(headers)
     if body.langsmith_tracer is not None:
         found["__langsmith_project__"] = body.langsmith_tracer.project_name

@@ -1,5 +1,6 @@
-"""Bodies of the run endpoints."""
+"""Bodies of the run endpoints. Each way to create a run has its own fields; what it does not have, it ignores."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, RootModel, ValidationError, model_validator
@@ -24,6 +25,7 @@ RunColumn = Literal[
     "langsmith_session_name",
 ]
 Nodes = Literal["*"] | list[str]
+OnDisconnect = Literal["cancel", "continue"]
 
 
 class RunConfig(Model):
@@ -35,15 +37,38 @@ class RunConfig(Model):
     metadata: Absent[JsonObject] = None
 
 
-def _check_config(config: JsonObject) -> JsonObject:
-    try:
-        RunConfig.model_validate(config)
-    except ValidationError as error:
-        raise PydanticCustomError("config", "{text}", {"text": describe(error)}) from error
-    return config
+class SendTo(Model):
+    """A node to go to, with an input of its own."""
+
+    node: str
+    input: Any = None
 
 
-Config = Annotated[JsonObject, AfterValidator(_check_config)]
+GoTo = str | SendTo
+
+
+class RunCommand(Model):
+    """The keys of a command that have a type; `resume` is any JSON, unknown keys pass through."""
+
+    update: JsonObject | list[Annotated[list[Any], Field(min_length=2, max_length=2)]] | None = None
+    goto: GoTo | list[GoTo] | None = None
+
+
+def _checked_by(model: type[Model]) -> Callable[[JsonObject], JsonObject]:
+    """A validator that keeps the object as the client sent it, once `model` accepts it."""
+
+    def check(given: JsonObject) -> JsonObject:
+        try:
+            model.model_validate(given)
+        except ValidationError as error:
+            raise PydanticCustomError("nested", "{text}", {"text": describe(error)}) from error
+        return given
+
+    return check
+
+
+Config = Annotated[JsonObject, AfterValidator(_checked_by(RunConfig))]
+Command = Annotated[JsonObject, AfterValidator(_checked_by(RunCommand))]
 
 
 class RunCheckpoint(Model):
@@ -62,32 +87,28 @@ class LangsmithTracer(Model):
     example_id: str | None = None
 
 
-class RunCreate(Model):
-    """Body of every endpoint that creates a run."""
+class NewRun(Model):
+    """What all ways to create a run have."""
 
     assistant_id: Annotated[str, Field(min_length=1)]
     input: Any = None
-    command: JsonObject | None = None
+    command: Command | None = None
     config: Config = Field(default_factory=dict)
     context: JsonObject = Field(default_factory=dict)
     metadata: JsonObject = Field(default_factory=dict)
-    checkpoint: Absent[RunCheckpoint] = None
-    checkpoint_id: Absent[CheckpointId] = None
+    checkpoint: RunCheckpoint | None = None
+    checkpoint_id: CheckpointId | None = None
     stream_mode: StreamMode | list[StreamMode] = Field(default_factory=list)
     stream_subgraphs: bool = False
     stream_resumable: bool = False
-    interrupt_before: Absent[Nodes] = None
-    interrupt_after: Absent[Nodes] = None
-    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
-    if_not_exists: Literal["create", "reject"] = "reject"
-    on_disconnect: Literal["cancel", "continue"] = "continue"
-    on_completion: Literal["delete", "keep"] = "delete"
+    interrupt_before: Nodes | None = None
+    interrupt_after: Nodes | None = None
     after_seconds: Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)] = 0
     durability: Absent[Literal["sync", "async", "exit"]] = None
     checkpoint_during: Absent[bool] = None
     webhook: Absent[Annotated[str, Field(min_length=1, max_length=65536)]] = None
     feedback_keys: list[str] = Field(default_factory=list)
-    langsmith_tracer: Absent[LangsmithTracer] = None
+    langsmith_tracer: LangsmithTracer | None = None
 
     def stream_modes(self) -> list[str]:
         """The modes as a list without repetition; empty means the default."""
@@ -95,7 +116,34 @@ class RunCreate(Model):
         return list(dict.fromkeys(given))
 
 
-class RunBatch(RootModel[Annotated[list[RunCreate], Field(min_length=1)]]):
+class RunCreate(NewRun):
+    """Body of POST /threads/{thread_id}/runs."""
+
+    interrupt_before: Absent[Nodes] = None
+    interrupt_after: Absent[Nodes] = None
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
+    if_not_exists: Literal["create", "reject"] = "reject"
+
+
+class RunFollow(RunCreate):
+    """Body of the same with /wait or /stream, where a client can go away."""
+
+    on_disconnect: OnDisconnect = "continue"
+
+
+class StatelessRunCreate(NewRun):
+    """Body of POST /runs."""
+
+    on_completion: Literal["delete", "keep"] = "delete"
+
+
+class StatelessRunFollow(StatelessRunCreate):
+    """Body of POST /runs/wait and /runs/stream."""
+
+    on_disconnect: OnDisconnect = "continue"
+
+
+class RunBatch(RootModel[Annotated[list[StatelessRunCreate], Field(min_length=1)]]):
     """Body of POST /runs/batch."""
 
 
@@ -104,7 +152,7 @@ class RunsCancel(Model):
 
     status: Absent[Literal["pending", "running", "all"]] = None
     thread_id: Absent[ThreadId] = None
-    run_ids: Absent[Annotated[list[RunId], Field(min_length=1)]] = None
+    run_ids: Absent[list[RunId]] = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "RunsCancel":

@@ -1,6 +1,7 @@
 """Runs that answer at once: create, list, read, cancel, delete."""
 
 import asyncio
+from typing import TypeVar
 
 import grpc
 from starlette.requests import Request
@@ -12,12 +13,14 @@ from threadmill_gateway import encode
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import answering, refuse
 from threadmill_gateway.models import answers
-from threadmill_gateway.models.runs import RunBatch, RunColumn, RunCreate, RunsCancel
-from threadmill_gateway.requests import path_id, query_int, query_list, read
+from threadmill_gateway.models.runs import NewRun, RunBatch, RunColumn, RunCreate, RunsCancel, StatelessRunCreate
+from threadmill_gateway.requests import INT32_MAX, path_id, query_count, query_list, read
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 from threadmill_gateway.routes.threads import load_thread
 from threadmill_gateway.run_requests import create_request
 from threadmill_gateway.webhooks import check_webhook
+
+Body = TypeVar("Body", bound=NewRun)
 
 STATES = {name: value for value, name in encode.RUN_STATES.items()}
 COLUMNS = frozenset(RunColumn.__args__)  # type: ignore[attr-defined]  # what a Literal holds
@@ -37,19 +40,22 @@ REFUSALS = {
 }
 # Runs of one batch that are created side by side.
 CREATES_AT_ONCE = 8
+# The longest page that the runs api gives.
+LIST_PAGE = 1000
+NO_RUNS = (404, "No runs found to cancel.")
 NOT_CANCELLABLE = (404, "No matching runs to cancel. They have ended, or were not found.")
 
 
 async def new_run(
-    request: Request, gateway: Gateway, thread_id: str | None
-) -> tuple[RunCreate, runs_pb2.CreateRunRequest]:
+    request: Request, gateway: Gateway, model: type[Body], thread_id: str | None
+) -> tuple[Body, runs_pb2.CreateRunRequest]:
     """The validated body, and what the runs api is asked. Shared by create, wait and stream."""
-    body = await read(request, RunCreate, gateway.settings.http_max_request_body_bytes)
+    body = await read(request, model, gateway.settings.http_max_request_body_bytes)
     return body, await _checked(body, request, gateway, thread_id)
 
 
 async def _checked(
-    body: RunCreate, request: Request, gateway: Gateway, thread_id: str | None
+    body: NewRun, request: Request, gateway: Gateway, thread_id: str | None
 ) -> runs_pb2.CreateRunRequest:
     if body.webhook is not None:
         await check_webhook(body.webhook, gateway.resolve, gateway.settings.webhook_allow_loopback)
@@ -63,7 +69,7 @@ def thread_of_new_run(request: Request) -> str:
 
 async def create_run(request: Request, gateway: Gateway) -> Response:
     """Queues a run on a thread."""
-    _, question = await new_run(request, gateway, thread_of_new_run(request))
+    _, question = await new_run(request, gateway, RunCreate, thread_of_new_run(request))
     run = await _create(gateway, question)
     return encode.document_response(
         encode.run(run), {"Content-Location": f"/threads/{run.thread_id}/runs/{run.run_id}"}
@@ -72,7 +78,7 @@ async def create_run(request: Request, gateway: Gateway) -> Response:
 
 async def create_stateless_run(request: Request, gateway: Gateway) -> Response:
     """Queues a run on a temporary thread."""
-    _, question = await new_run(request, gateway, None)
+    _, question = await new_run(request, gateway, StatelessRunCreate, None)
     run = await _create(gateway, question)
     return encode.document_response(encode.run(run), {"Content-Location": f"/runs/{run.run_id}"})
 
@@ -99,22 +105,35 @@ async def _create(gateway: Gateway, question: runs_pb2.CreateRunRequest) -> runs
 async def list_runs(request: Request, gateway: Gateway) -> Response:
     """Runs of a thread, newest first."""
     thread_id = path_id(request, "thread")
-    select = query_list(request, "select")
+    select = query_list(request, "select", commas=False)
     if unknown := [name for name in select if name not in COLUMNS]:
         raise refuse(422, f"Invalid select: {', '.join(unknown)}")
     status = request.query_params.get("status")
+    limit = query_count(request, "limit", 10)
     question = runs_pb2.ListRunsRequest(
         thread_id=thread_id,
-        limit=query_int(request, "limit", 10, minimum=1, maximum=1000),
-        offset=query_int(request, "offset", 0, minimum=0),
-        state=STATES.get(status or "", runs_pb2.RUN_STATE_UNSPECIFIED),
+        offset=query_count(request, "offset", 0),
+        state=runs_pb2.RUN_STATE_UNSPECIFIED if status is None else STATES.get(status),
     )
     runs: list[runs_pb2.Run] = []
-    if not status or status in STATES:
-        runs = list((await gateway.clients.ask(gateway.clients.runs.ListRuns, question)).runs)
+    if status is None or status in STATES:
+        runs = await first_runs(gateway, question, limit)
     if not runs:
         await load_thread(gateway, thread_id)  # tells an unknown thread from one without runs
     return encode.document_response([encode.selected(encode.run(run), select) for run in runs])
+
+
+async def first_runs(gateway: Gateway, question: runs_pb2.ListRunsRequest, count: int) -> list[runs_pb2.Run]:
+    """Up to `count` runs from the question's offset on, in as many pages as that takes."""
+    runs: list[runs_pb2.Run] = []
+    start = question.offset
+    while (wanted := min(count - len(runs), LIST_PAGE)) > 0:
+        question.limit, question.offset = wanted, min(start + len(runs), INT32_MAX)
+        page = (await gateway.clients.ask(gateway.clients.runs.ListRuns, question)).runs
+        runs.extend(page)
+        if len(page) < wanted:
+            break
+    return runs
 
 
 async def get_run(request: Request, gateway: Gateway) -> Response:
@@ -164,13 +183,15 @@ def cancel_question(request: Request, thread_id: str, run_ids: list[str]) -> run
 
 async def ask_cancel(gateway: Gateway, question: runs_pb2.CancelRunsRequest) -> None:
     """Cancels, with the contract's texts for what cannot be."""
-    with answering(RUN_NOT_FOUND=(404, "No runs found to cancel."), NOT_CANCELLABLE=NOT_CANCELLABLE):
+    with answering(RUN_NOT_FOUND=NO_RUNS, NOT_CANCELLABLE=NOT_CANCELLABLE):
         await gateway.clients.ask(gateway.clients.runs.CancelRuns, question)
 
 
 async def cancel_runs(request: Request, gateway: Gateway) -> Response:
     """Cancels several runs, by name or by status."""
     body = await read(request, RunsCancel, gateway.settings.http_max_request_body_bytes)
+    if body.run_ids == []:
+        raise refuse(*NO_RUNS)
     question = cancel_question(request, body.thread_id or "", body.run_ids or [])
     if body.status:
         question.states.extend(CANCELLED_BY_STATUS[body.status])
@@ -182,7 +203,13 @@ _THREAD = "/threads/{thread_id}/runs"
 _CREATE_ERRORS = (400, 404, 409, 422)
 ENDPOINTS = (
     Endpoint(
-        "POST", "/runs", create_stateless_run, "Create a stateless run", RunCreate, answers.Run, errors=(400, 404, 422)
+        "POST",
+        "/runs",
+        create_stateless_run,
+        "Create a stateless run",
+        StatelessRunCreate,
+        answers.Run,
+        errors=(400, 404, 422),
     ),
     Endpoint(
         "POST",
@@ -212,8 +239,8 @@ ENDPOINTS = (
         answer=list[answers.Run],
         errors=(400, 404, 422),
         query=(
-            Query("limit", "At most so many", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10}),
-            Query("offset", "Runs to skip", {"type": "integer", "minimum": 0, "default": 0}),
+            Query("limit", "At most so many; none for 0 or less", {"type": "integer", "default": 10}),
+            Query("offset", "Runs to skip", {"type": "integer", "default": 0}),
             Query("status", "Only runs of this status"),
             Query("select", "Only these columns", {"type": "array", "items": {"enum": sorted(COLUMNS)}}),
         ),

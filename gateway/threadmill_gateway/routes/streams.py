@@ -15,11 +15,12 @@ from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_gateway import encode
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import answering, problem_of, refuse
-from threadmill_gateway.models.runs import RunCreate
+from threadmill_gateway.models.runs import RunFollow, StatelessRunFollow
 from threadmill_gateway.requests import path_id, query_flag, query_list
 from threadmill_gateway.responses import Call, EventStream, WaitReply, event_reply, first_of
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 from threadmill_gateway.routes.runs import (
+    NO_RUNS,
     NOT_CANCELLABLE,
     REFUSALS,
     ask_cancel,
@@ -35,16 +36,17 @@ _THREAD_EVENT_ID = re.compile(r"-|\d+(?:-\d+)?")
 
 async def wait_run(request: Request, gateway: Gateway) -> Response:
     """Creates a run on a thread and answers with its result."""
-    return await _create_and_wait(request, gateway, thread_of_new_run(request))
+    return await _create_and_wait(gateway, *await new_run(request, gateway, RunFollow, thread_of_new_run(request)))
 
 
 async def wait_stateless_run(request: Request, gateway: Gateway) -> Response:
     """Creates a stateless run and answers with its result."""
-    return await _create_and_wait(request, gateway, None)
+    return await _create_and_wait(gateway, *await new_run(request, gateway, StatelessRunFollow, None))
 
 
-async def _create_and_wait(request: Request, gateway: Gateway, thread_id: str | None) -> Response:
-    body, question = await new_run(request, gateway, thread_id)
+async def _create_and_wait(
+    gateway: Gateway, body: RunFollow | StatelessRunFollow, question: runs_pb2.CreateRunRequest
+) -> Response:
     cancels = body.on_disconnect == "cancel"
     call = _wait(gateway, runs_pb2.WaitRunRequest(create=question, cancel_on_disconnect=cancels))
     with answering(**REFUSALS):
@@ -54,16 +56,16 @@ async def _create_and_wait(request: Request, gateway: Gateway, thread_id: str | 
 
 async def join_run(request: Request, gateway: Gateway) -> Response:
     """Waits for an existing run. An unknown one is a failed result, not a 404."""
-    question = runs_pb2.WaitRunRequest(
-        run=run_ref(request), cancel_on_disconnect=query_flag(request, "cancel_on_disconnect")
-    )
+    reference = run_ref(request)
+    question = runs_pb2.WaitRunRequest(run=reference, cancel_on_disconnect=query_flag(request, "cancel_on_disconnect"))
     call = _wait(gateway, question)
     try:
         first = await first_of(call, gateway.settings.call_timeout_seconds)
     except grpc.aio.AioRpcError as error:
         if reason_of(error) != "RUN_NOT_FOUND":
             raise
-        return encode.document_response({"__error__": problem_of(error)})
+        headers = _wait_headers(reference.thread_id, reference.run_id)
+        return encode.document_response({"__error__": problem_of(error)}, headers)
     return _wait_reply(gateway, call, first.run, question.cancel_on_disconnect)
 
 
@@ -77,7 +79,7 @@ async def cancel_run(request: Request, gateway: Gateway) -> Response:
     # The wait begins before the cancel: a rollback deletes the run, and nobody could wait for it any more.
     call = _wait(gateway, runs_pb2.WaitRunRequest(run=reference))
     try:
-        with answering(RUN_NOT_FOUND=(404, "No runs found to cancel."), NOT_CANCELLABLE=NOT_CANCELLABLE):
+        with answering(RUN_NOT_FOUND=NO_RUNS, NOT_CANCELLABLE=NOT_CANCELLABLE):
             first = await first_of(call, gateway.settings.call_timeout_seconds)
             await ask_cancel(gateway, question)
     except BaseException:
@@ -90,15 +92,19 @@ def _wait(gateway: Gateway, question: runs_pb2.WaitRunRequest) -> Call:
     return gateway.clients.follow(gateway.clients.runs.WaitRun, question)
 
 
+def _wait_headers(thread_id: str, run_id: str) -> dict[str, str]:
+    location = f"/threads/{thread_id}/runs/{run_id}"
+    return {"location": f"{location}/join", "content-location": location}
+
+
 def _wait_reply(gateway: Gateway, call: Call, run: runs_pb2.Run, cancels: bool, body: bytes | None = None) -> WaitReply:
-    location = f"/threads/{run.thread_id}/runs/{run.run_id}"
     again = runs_pb2.WaitRunRequest(
         run=runs_pb2.RunRef(thread_id=run.thread_id, run_id=run.run_id), cancel_on_disconnect=cancels
     )
     rejoin: Callable[[], Call] = partial(_wait, gateway, again)
     return WaitReply(
         call,
-        {"location": f"{location}/join", "content-location": location},
+        _wait_headers(run.thread_id, run.run_id),
         gateway.settings.heartbeat_seconds,
         gateway.closing,
         rejoin=rejoin,
@@ -108,24 +114,25 @@ def _wait_reply(gateway: Gateway, call: Call, run: runs_pb2.Run, cancels: bool, 
 
 async def stream_run(request: Request, gateway: Gateway) -> Response:
     """Creates a run on a thread and streams it."""
-    return await _create_and_stream(request, gateway, thread_of_new_run(request))
+    return await _create_and_stream(gateway, *await new_run(request, gateway, RunFollow, thread_of_new_run(request)))
 
 
 async def stream_stateless_run(request: Request, gateway: Gateway) -> Response:
     """Creates a stateless run and streams it."""
-    return await _create_and_stream(request, gateway, None)
+    return await _create_and_stream(gateway, *await new_run(request, gateway, StatelessRunFollow, None))
 
 
-async def _create_and_stream(request: Request, gateway: Gateway, thread_id: str | None) -> Response:
-    body, question = await new_run(request, gateway, thread_id)
+async def _create_and_stream(
+    gateway: Gateway, body: RunFollow | StatelessRunFollow, question: runs_pb2.CreateRunRequest
+) -> Response:
     call = gateway.clients.follow(
         gateway.clients.runs.StreamRun,
         runs_pb2.StreamRunRequest(create=question, cancel_on_disconnect=body.on_disconnect == "cancel"),
     )
     with answering(**REFUSALS):
         first = await first_of(call, gateway.settings.call_timeout_seconds)
-    location = _location(first.run, stateless=thread_id is None)
-    return _event_stream(gateway, call, location, with_ids=body.stream_resumable)
+    headers = _stream_headers(question.thread_id, first.run.run_id)
+    return _event_stream(gateway, call, headers, with_ids=body.stream_resumable)
 
 
 async def join_stream(request: Request, gateway: Gateway) -> Response:
@@ -143,20 +150,21 @@ async def join_stream(request: Request, gateway: Gateway) -> Response:
     except grpc.aio.AioRpcError as error:
         if reason_of(error) != "RUN_NOT_FOUND":
             raise
-        return event_reply("error", problem_of(error))
+        return event_reply("error", problem_of(error), _stream_headers(reference.thread_id, reference.run_id))
     resumable = bool(orjson.loads(first.run.kwargs_json or b"{}").get("resumable"))
-    location = _location(first.run, stateless=not reference.thread_id)
-    return _event_stream(gateway, call, location, with_ids=resumable)
+    return _event_stream(gateway, call, _stream_headers(reference.thread_id, first.run.run_id), with_ids=resumable)
 
 
-def _location(run: runs_pb2.Run, *, stateless: bool) -> str:
-    return f"/runs/{run.run_id}" if stateless else f"/threads/{run.thread_id}/runs/{run.run_id}"
+def _stream_headers(thread_id: str, run_id: str) -> dict[str, str]:
+    """Where to follow the run again; `thread_id` is empty for a stateless one."""
+    location = f"/threads/{thread_id}/runs/{run_id}" if thread_id else f"/runs/{run_id}"
+    return {"location": f"{location}/stream", "content-location": location}
 
 
-def _event_stream(gateway: Gateway, call: Call, location: str, *, with_ids: bool) -> EventStream:
+def _event_stream(gateway: Gateway, call: Call, headers: dict[str, str], *, with_ids: bool) -> EventStream:
     return EventStream(
         call,
-        {"location": f"{location}/stream", "content-location": location},
+        headers,
         gateway.settings.heartbeat_seconds,
         gateway.closing,
         with_ids=with_ids,
@@ -201,7 +209,7 @@ ENDPOINTS = (
         "/runs/wait",
         wait_stateless_run,
         "Create a stateless run and wait",
-        RunCreate,
+        StatelessRunFollow,
         Any,
         errors=(400, 404, 422),
     ),
@@ -210,7 +218,7 @@ ENDPOINTS = (
         "/runs/stream",
         stream_stateless_run,
         "Create a stateless run and stream it",
-        RunCreate,
+        StatelessRunFollow,
         str,
         errors=(400, 404, 422),
         media_type=_SSE,
@@ -225,13 +233,13 @@ ENDPOINTS = (
         query=(_MODES, _GONE),
         media_type=_SSE,
     ),
-    Endpoint("POST", _THREAD + "/wait", wait_run, "Create a run and wait", RunCreate, Any, errors=_CREATE_ERRORS),
+    Endpoint("POST", _THREAD + "/wait", wait_run, "Create a run and wait", RunFollow, Any, errors=_CREATE_ERRORS),
     Endpoint(
         "POST",
         _THREAD + "/stream",
         stream_run,
         "Create a run and stream it",
-        RunCreate,
+        RunFollow,
         str,
         errors=_CREATE_ERRORS,
         media_type=_SSE,

@@ -19,6 +19,7 @@ from threadmill_gateway.models.threads import ThreadCount, ThreadCreate, ThreadP
 from threadmill_gateway.pagination import page_headers
 from threadmill_gateway.requests import canonical_uuid, path_id, query_list, read
 from threadmill_gateway.routes.endpoint import Endpoint, Query
+from threadmill_gateway.run_requests import without_reserved
 
 STATES = {name: value for value, name in encode.THREAD_STATES.items()}
 STRATEGIES = {
@@ -49,7 +50,7 @@ async def create_thread(request: Request, gateway: Gateway) -> Response:
     do_nothing = body.thread_id is None or body.if_exists == "do_nothing"
     question = threads_pb2.CreateThreadRequest(
         thread_id=thread_id,
-        metadata_json=encode.dumps(body.metadata),
+        metadata_json=encode.dumps(without_reserved(body.metadata)),
         if_exists=threads_pb2.IF_EXISTS_DO_NOTHING if do_nothing else threads_pb2.IF_EXISTS_RAISE,
         ttl=_ttl(body.ttl),
     )
@@ -113,7 +114,7 @@ async def patch_thread(request: Request, gateway: Gateway) -> Response:
     body = await read(request, ThreadPatch, gateway.settings.http_max_request_body_bytes)
     question = threads_pb2.UpdateThreadRequest(
         thread_id=thread_id,
-        metadata_json=b"" if body.metadata is None else encode.dumps(body.metadata),
+        metadata_json=b"" if body.metadata is None else encode.dumps(without_reserved(body.metadata)),
         ttl=_ttl(body.ttl),
     )
     with answering(THREAD_NOT_FOUND=(404, "Not Found")):
@@ -187,7 +188,10 @@ async def copy_thread(request: Request, gateway: Gateway) -> Response:
         row = await gateway.clients.ask(
             gateway.clients.threads.CopyThread, threads_pb2.CopyThreadRequest(thread_id=thread_id)
         )
-    return encode.document_response(encode.thread(row))
+    copy = encode.thread(row)
+    if not row.values_json:  # the copy has a state, which nobody has read yet: not `null`
+        del copy["values"]
+    return encode.document_response(copy)
 
 
 async def prune_threads(request: Request, gateway: Gateway) -> Response:

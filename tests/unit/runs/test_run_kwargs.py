@@ -59,7 +59,7 @@ def test_config_gets_the_ids_of_the_attempt():
     config = decoded(config={"configurable": {"a": 1}, "metadata": {"run_id": "forged", "m": 1}, "tags": ["t"]}).config
     assert config["run_id"] == "run-1"
     assert config["tags"] == ["t"]
-    assert config["configurable"] == {"checkpoint_ns": "", "a": 1}
+    assert config["configurable"] == {"a": 1}
     metadata = config["metadata"]
     assert (metadata["run_id"], metadata["thread_id"], metadata["m"]) == ("run-1", "thread-1", 1)
     assert metadata["run_attempt"] == 2
@@ -85,10 +85,3 @@ def test_context_keeps_what_the_schema_declares(schema):
     configured = decoded(config={"configurable": {"model": "c", "thread_id": "t"}})
     assert configured.context_for(schema) == {"model": "c"}
     assert configured.context_for(None) is None
-
-
-@pytest.mark.parametrize("command", [{"goto": {"no": "node"}}, {"goto": [{"input": 1}]}, {"goto": 7}, ["list"], "text"])
-def test_a_malformed_command_is_the_runs_failure_not_the_executors(command):
-    made = decoded(command=command)
-    assert isinstance(made.invalid, ValueError)
-    assert decoded().invalid is None

@@ -8,7 +8,15 @@ import asyncpg
 from threadmill_chassis.errors import InvalidArgument
 from threadmill_chassis.postgres import Pool, PostgresSettings, all_rows, connection, transaction
 
-from threadmill_runs.assistants.domain import SYSTEM_METADATA, Assistant, Graph, merged, mirrored, system_assistant_id
+from threadmill_runs.assistants.domain import (
+    SYSTEM_METADATA,
+    Assistant,
+    Graph,
+    merged,
+    mirrored,
+    replaced,
+    system_assistant_id,
+)
 from threadmill_runs.errors import (
     AssistantExists,
     AssistantNotFound,
@@ -185,11 +193,7 @@ class AssistantRepo:
             if row is None:
                 raise AssistantNotFound(f"Assistant {assistant_id} not found")
             old = Assistant.from_record(row)
-            config_json, context_json = (
-                mirrored(config_json, context_json)
-                if config_json or context_json
-                else (old.config_json, old.context_json)
-            )
+            config_json, context_json = replaced(old, config_json, context_json)
             saved = await self._sql.save_assistant(
                 db,
                 assistant_id=assistant_id,
@@ -212,7 +216,9 @@ class AssistantRepo:
     async def search(
         self, metadata_json: bytes, graph_id: str, name: str, sort_by: str, limit: int, offset: int, *, ascending: bool
     ) -> tuple[list[Assistant], bool]:
-        """A page of matching assistants, and whether more follow."""
+        """A page of matching assistants, and whether more follow; raises GraphNotFound for an unknown graph."""
+        if graph_id:
+            await self.require_graph(graph_id)
         async with connection(self._pool, self._settings) as db:
             rows = await all_rows(
                 self._sql.search_assistants(

@@ -66,7 +66,9 @@ class Work(Generic[T]):
     def _finish(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
             self.ended.set_exception(asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
+        elif isinstance(error := task.exception(), SystemExit | KeyboardInterrupt):
+            self.ended.set_exception(RuntimeError(f"user code raised {error!r}"))
+        elif error is not None:
             self.ended.set_exception(error)
         else:
             self.ended.set_result(task.result())
@@ -83,6 +85,7 @@ class UserLoop:
         self.name = name
         self.works: set[Work[Any]] = set()
         self.stalled = False
+        self._stopping = False
         self._asked_at: float | None = None
         self._owners: WeakKeyDictionary[asyncio.Future[Any], Work[Any]] = WeakKeyDictionary()
         self._loop = uvloop.new_event_loop()
@@ -93,7 +96,11 @@ class UserLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        while not self._stopping:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:  # asyncio lets these out of the loop that others share
+                log.warning("user_code_exits", error=repr(error))
 
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, context: contextvars.Context | None = None
@@ -147,6 +154,7 @@ class UserLoop:
 
     def stop(self) -> None:
         """Ends the thread, unless user code is blocking it: then it ends with the process."""
+        self._stopping = True
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 

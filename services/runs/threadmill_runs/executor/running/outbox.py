@@ -21,8 +21,10 @@ class Outbox:
         self._seq = 0
         self._signalled = False
         self._arrived = asyncio.Event()
-        self._pending_bytes = 0
-        self._pending_events = 0
+        # Two threads count, each its own totals: `+=` on a shared attribute would lose updates between them.
+        self._put_bytes = 0
+        self._acked_bytes = 0
+        self._acked_events = 0
         self._room: Future[None] | None = None
         self._closed = False
 
@@ -30,8 +32,7 @@ class Outbox:
         """Sends an event; waits while too much is unacknowledged."""
         self._seq += 1
         self._fresh.append(executors_pb2.ReportedEvent(seq=self._seq, name=name, data_json=data_json))
-        self._pending_bytes += len(data_json)
-        self._pending_events += 1
+        self._put_bytes += len(data_json)
         if not self._signalled:
             self._signalled = True
             self._control.call_soon_threadsafe(self._arrived.set)
@@ -42,8 +43,13 @@ class Outbox:
                 return
             await asyncio.wrap_future(room)
 
+    def pending(self) -> tuple[int, int]:
+        """Events, and their bytes, that have been put but not acknowledged."""
+        return self._seq - self._acked_events, self._put_bytes - self._acked_bytes
+
     def _full(self) -> bool:
-        return self._pending_bytes > MAX_PENDING_BYTES or self._pending_events > MAX_PENDING_EVENTS
+        events, size = self.pending()
+        return size > MAX_PENDING_BYTES or events > MAX_PENDING_EVENTS
 
     async def arrival(self) -> None:
         """Waits until there is something to take."""
@@ -62,8 +68,8 @@ class Outbox:
 
     def acknowledge(self, batch: list[executors_pb2.ReportedEvent]) -> None:
         """The batch is durable: there is room for more."""
-        self._pending_bytes -= sum(len(event.data_json) for event in batch)
-        self._pending_events -= len(batch)
+        self._acked_bytes += sum(len(event.data_json) for event in batch)
+        self._acked_events += len(batch)
         if not self._full():
             self._release()
 

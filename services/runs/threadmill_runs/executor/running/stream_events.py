@@ -98,10 +98,18 @@ def _shown_checkpoint(payload: dict[str, Any]) -> dict[str, Any]:
         "config": _shown_config(payload.get("config")),
         "parent_config": _shown_config(payload.get("parent_config")),
         "values": payload.get("values"),
-        "metadata": payload.get("metadata"),
+        "metadata": _shown_metadata(payload),
         "next": payload.get("next"),
         "tasks": [_shown_task(task) for task in payload.get("tasks", ())],
     }
+
+
+def _shown_metadata(payload: dict[str, Any]) -> dict[str, Any] | None:
+    """Stored metadata does not repeat where the checkpoint lies; clients see the thread in it."""
+    metadata: dict[str, Any] | None = payload.get("metadata")
+    if not metadata or "run_id" not in metadata:
+        return metadata
+    return {**metadata, "thread_id": payload["config"]["configurable"]["thread_id"]}
 
 
 def _shown_task(task: dict[str, Any]) -> dict[str, Any]:
