@@ -4,6 +4,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+from threadmill_gateway.agent_protocol.routes import with_agent_protocol
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import HANDLERS
 from threadmill_gateway.routes import assistants, crons, runs, state, store, streams, system, threads
@@ -13,15 +14,19 @@ from threadmill_gateway.telemetry import Telemetry
 
 # Fixed paths stand before patterns that would match them (`/threads/search` before `/threads/{thread_id}`).
 ENDPOINTS: tuple[Endpoint, ...] = described(
-    (
-        *crons.ENDPOINTS,
-        *threads.ENDPOINTS,
-        *state.ENDPOINTS,
-        *streams.ENDPOINTS,
-        *runs.ENDPOINTS,
-        *assistants.ENDPOINTS,
-        *store.ENDPOINTS,
-        *system.ENDPOINTS,
+    tuple(
+        with_agent_protocol(
+            (
+                *crons.ENDPOINTS,
+                *threads.ENDPOINTS,
+                *state.ENDPOINTS,
+                *streams.ENDPOINTS,
+                *runs.ENDPOINTS,
+                *assistants.ENDPOINTS,
+                *store.ENDPOINTS,
+                *system.ENDPOINTS,
+            )
+        )
     )
 )
 

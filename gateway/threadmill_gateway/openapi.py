@@ -44,6 +44,8 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[str, Schema], Schema]:
     """Schema of each body and answer by its key, and the models that they refer to."""
     wanted: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [("error", "serialization", TypeAdapter(Error))]
     for endpoint in endpoints:
+        if endpoint.problem is not None:
+            wanted.append((f"error {_name(endpoint)}", "serialization", TypeAdapter(endpoint.problem)))
         if endpoint.body is not None:
             wanted.append((f"body {_name(endpoint)}", "validation", TypeAdapter(endpoint.body)))
         if endpoint.answer is not None:
@@ -75,7 +77,7 @@ def _tag(path: str) -> str:
     first = path.split("/")[1]
     if "/runs" in path:
         return "runs"
-    return first if first in ("assistants", "threads", "store") else "system"
+    return first if first in ("assistants", "agents", "threads", "store") else "system"
 
 
 def _parameters(endpoint: Endpoint) -> list[Schema]:
@@ -97,7 +99,7 @@ def _responses(endpoint: Endpoint, schemas: dict[str, Schema]) -> Schema:
     failed = {
         str(status): {
             "description": HTTPStatus(status).phrase,
-            "content": {"application/json": {"schema": schemas["error"]}},
+            "content": {"application/json": {"schema": schemas.get(f"error {_name(endpoint)}", schemas["error"])}},
         }
         for status in endpoint.errors
     }

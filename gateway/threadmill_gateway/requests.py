@@ -19,7 +19,17 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
 
 async def read_json(request: Request, limit_bytes: int) -> Any:
-    """The body as JSON, whatever its content type. 413 above the limit, 422 when it is no JSON."""
+    """The body as JSON, whatever its content type. 413 above the limit, 422 when it is no JSON.
+
+    Read once: two APIs may look at the same body.
+    """
+    if "threadmill.json" in request.scope:
+        return request.scope["threadmill.json"]
+    request.scope["threadmill.json"] = found = await _read_json(request, limit_bytes)
+    return found
+
+
+async def _read_json(request: Request, limit_bytes: int) -> Any:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit_bytes:
         raise _too_large()

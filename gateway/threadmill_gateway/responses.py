@@ -5,7 +5,7 @@ watcher of the connection. The first to end ends the others.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,6 +13,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_gateway import sse
 from threadmill_gateway.errors import problem_of, refuse
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     Call = grpc.aio.UnaryStreamCall[Any, Any]
 else:
     Call = Any
+
+Outcome = runs_pb2.WaitRunResponse.Outcome
+Shape = Callable[[Outcome], Awaitable[bytes]]
 
 WAIT_REJOINS = 5
 REJOIN_SECONDS = 0.5
@@ -116,11 +120,17 @@ class EventStream(LastingReply):
             await _body(send, sse.error_frame(problem_of(error)))
 
 
-class WaitReply(LastingReply):
-    """The body of a run's end, with newlines before it to keep the connection alive.
+async def as_it_came(outcome: Outcome) -> bytes:
+    """The body of a wait, in the LangGraph API."""
+    return outcome.body_json or b"null"
 
-    `rejoin` opens the wait anew when the service behind it goes away in between. A shutdown cuts the connection,
-    so that clients follow `Location` instead of taking an empty body for the result.
+
+class WaitReply(LastingReply):
+    """The end of a run as a body, with newlines before it to keep the connection alive.
+
+    `shape` makes the body of the outcome. `rejoin` opens the wait anew when the service behind it goes away in
+    between. A shutdown cuts the connection, so that clients follow `Location` instead of taking an empty body for
+    the result.
     """
 
     beat = b"\n"
@@ -133,32 +143,32 @@ class WaitReply(LastingReply):
         closing: asyncio.Event,
         *,
         rejoin: Callable[[], Call],
-        body: bytes | None = None,
+        shape: Shape = as_it_came,
     ) -> None:
         super().__init__(call, {"content-type": "application/json", **headers}, beat_seconds, closing)
         self._rejoin = rejoin
-        self._body_instead = body
+        self._shape = shape
 
     async def _write(self, send: Send) -> None:
         try:
             outcome = await self._outcome()
         except grpc.aio.AioRpcError as error:
-            outcome = orjson.dumps({"__error__": problem_of(error)})
-        await _body(send, outcome if self._body_instead is None else self._body_instead)
+            outcome = Outcome(body_json=orjson.dumps({"__error__": problem_of(error)}))
+        await _body(send, await self._shape(outcome))
 
-    async def _outcome(self) -> bytes:
+    async def _outcome(self) -> Outcome:
         for attempt in range(WAIT_REJOINS + 1):
             try:
                 while (message := await _next(self._call)) is not None:
                     if message.HasField("outcome"):
-                        outcome: bytes = message.outcome.body_json
-                        return outcome or b"null"
+                        outcome: Outcome = message.outcome
+                        return outcome
             except grpc.aio.AioRpcError as error:
                 if attempt == WAIT_REJOINS or reason_of(error) != "UNAVAILABLE":
                     raise
             await asyncio.sleep(REJOIN_SECONDS * attempt)
             self._call = self._rejoin()
-        return b"null"
+        return Outcome()
 
 
 async def _next(call: Call) -> Any:

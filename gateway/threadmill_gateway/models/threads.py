@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model, Offset, ThreadId, fail
+from threadmill_gateway.models.runs import Command
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 ThreadColumn = Literal[
@@ -35,7 +36,7 @@ class Update(Model):
 
     as_node: str
     values: Any = None
-    command: JsonObject | None = None
+    command: Command | None = None
 
 
 class Superstep(Model):

@@ -22,7 +22,7 @@ from threadmill_gateway.pagination import page_headers
 from threadmill_gateway.requests import INT32_MAX, path_id, query_flag, read
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 from threadmill_gateway.routes.threads import ORDERS, drop_thread
-from threadmill_gateway.run_requests import refuse_both_configs
+from threadmill_gateway.run_requests import refuse_both_configs, without_reserved
 
 SORT_BY = {
     "assistant_id": assistants_pb2.SearchAssistantsRequest.SORT_BY_ASSISTANT_ID,
@@ -44,7 +44,7 @@ async def create_assistant(request: Request, gateway: Gateway) -> Response:
         graph_id=body.graph_id,
         config_json=encode.dumps(body.config),
         context_json=encode.dumps(body.context),
-        metadata_json=encode.dumps(body.metadata),
+        metadata_json=encode.dumps(without_reserved(body.metadata)),
         name=body.name,
         description=body.description,
         do_nothing_if_exists=body.if_exists == "do_nothing",
@@ -67,8 +67,8 @@ async def get_assistant(request: Request, gateway: Gateway) -> Response:
 
 async def _load(gateway: Gateway, assistant_id: str, *, allow_graph_id: bool = False) -> assistants_pb2.Assistant:
     question = assistants_pb2.GetAssistantRequest(assistant_id=assistant_id, allow_graph_id=allow_graph_id)
-    not_found = (404, "Not Found")
-    with answering(ASSISTANT_NOT_FOUND=not_found, INVALID_ASSISTANT=not_found):
+    invalid = (422, "Invalid assistant ID: must be a UUID")
+    with answering(ASSISTANT_NOT_FOUND=(404, "Not Found"), INVALID_ASSISTANT=invalid):
         return await gateway.clients.ask(gateway.clients.assistants.GetAssistant, question)
 
 
@@ -82,7 +82,7 @@ async def patch_assistant(request: Request, gateway: Gateway) -> Response:
         graph_id=body.graph_id,
         config_json=_given(body.config),
         context_json=_given(body.context),
-        metadata_json=_given(body.metadata),
+        metadata_json=_given(body.metadata and without_reserved(body.metadata)),
         name=body.name,
         description=body.description,
     )
@@ -133,6 +133,8 @@ async def search_assistants(request: Request, gateway: Gateway) -> Response:
         sort_order=ORDERS[body.sort_order] if body.sort_by and body.sort_order else ORDERS["desc"],
     )
     found = await gateway.clients.ask(gateway.clients.assistants.SearchAssistants, question)
+    if body.graph_id and not found.assistants:  # a count tells an unknown graph from one without assistants
+        await _count(gateway, body)
     names: list[str] = list(body.select)
     rows = [encode.selected(encode.assistant(row), names) for row in found.assistants]
     return encode.document_response(rows, page_headers(body.offset, len(rows), found.has_more))
@@ -149,9 +151,12 @@ def _filter(body: AssistantCount) -> assistants_pb2.AssistantFilter:
 async def count_assistants(request: Request, gateway: Gateway) -> Response:
     """How many assistants match."""
     body = await read(request, AssistantCount, gateway.settings.http_max_request_body_bytes)
+    return encode.document_response(await _count(gateway, body))
+
+
+async def _count(gateway: Gateway, body: AssistantCount) -> int:
     question = assistants_pb2.CountAssistantsRequest(filter=_filter(body))
-    found = await gateway.clients.ask(gateway.clients.assistants.CountAssistants, question)
-    return encode.document_response(found.count)
+    return (await gateway.clients.ask(gateway.clients.assistants.CountAssistants, question)).count
 
 
 async def list_versions(request: Request, gateway: Gateway) -> Response:
@@ -186,7 +191,7 @@ async def draw_graph(request: Request, gateway: Gateway) -> Response:
     """The drawing of an assistant's graph; the assistant may be named by its graph."""
     depth = _xray_depth(request.query_params.get("xray"))
     row = await _load(gateway, request.path_params["assistant_id"], allow_graph_id=True)
-    question = graphs_pb2.DrawGraphRequest(graph=_graph(row), xray_depth=depth)
+    question = graphs_pb2.DrawGraphRequest(graph=graph_of(row), xray_depth=depth)
     found = await gateway.clients.ask(gateway.clients.graphs.DrawGraph, question)
     return encode.json_response(found.json)
 
@@ -201,14 +206,15 @@ def _xray_depth(text: str | None) -> int:
     raise refuse(422, "Invalid xray value")
 
 
-def _graph(row: assistants_pb2.Assistant) -> graphs_pb2.GraphRequest:
+def graph_of(row: assistants_pb2.Assistant) -> graphs_pb2.GraphRequest:
+    """How the executor is asked about an assistant's graph."""
     return graphs_pb2.GraphRequest(graph_id=row.graph_id, config_json=row.config_json, assistant_id=row.assistant_id)
 
 
 async def get_schemas(request: Request, gateway: Gateway) -> Response:
     """JSON schemas of an assistant's graph."""
     row = await _load(gateway, path_id(request, "assistant"))
-    found = await gateway.clients.ask(gateway.clients.graphs.GetGraphSchemas, _graph(row))
+    found = await gateway.clients.ask(gateway.clients.graphs.GetGraphSchemas, graph_of(row))
     return encode.json_response(found.json)
 
 
@@ -216,7 +222,7 @@ async def list_subgraphs(request: Request, gateway: Gateway) -> Response:
     """Schemas of subgraphs, all or of one namespace."""
     row = await _load(gateway, path_id(request, "assistant"))
     question = graphs_pb2.ListSubgraphsRequest(
-        graph=_graph(row),
+        graph=graph_of(row),
         namespace=request.path_params.get("namespace", ""),
         recurse=query_flag(request, "recurse"),
     )
@@ -238,7 +244,13 @@ ENDPOINTS = (
         errors=(400, 404, 409, 422),
     ),
     Endpoint(
-        "POST", "/assistants/search", search_assistants, "Search assistants", AssistantSearch, _SEARCHED, errors=(422,)
+        "POST",
+        "/assistants/search",
+        search_assistants,
+        "Search assistants",
+        AssistantSearch,
+        _SEARCHED,
+        errors=(404, 422),
     ),
     Endpoint("POST", "/assistants/count", count_assistants, "Count assistants", AssistantCount, int, errors=(404, 422)),
     Endpoint("GET", _ID, get_assistant, "Read an assistant", answer=answers.Assistant, errors=(404, 422)),

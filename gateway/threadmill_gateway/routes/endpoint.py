@@ -26,18 +26,22 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path. `answer` is a type whose JSON schema documents the body; None: an empty body."""
+    """One method of one path. `body` and `answer` are types whose JSON schemas document the two; None: empty.
+
+    `problem` is the type of its error bodies, where that is not the API's usual one.
+    """
 
     method: str
     path: str
     handler: Handler
     summary: str
-    body: type[BaseModel] | None = None
+    body: Any = None
     answer: Any = None
     status: int = 200
     errors: tuple[int, ...] = ()
     query: tuple[Query, ...] = ()
     media_type: str = "application/json"
+    problem: type[BaseModel] | None = None
 
 
 class Resource:

@@ -51,12 +51,13 @@ async def new_run(
 ) -> tuple[Body, runs_pb2.CreateRunRequest]:
     """The validated body, and what the runs api is asked. Shared by create, wait and stream."""
     body = await read(request, model, gateway.settings.http_max_request_body_bytes)
-    return body, await _checked(body, request, gateway, thread_id)
+    return body, await creation(body, request, gateway, thread_id)
 
 
-async def _checked(
+async def creation(
     body: NewRun, request: Request, gateway: Gateway, thread_id: str | None
 ) -> runs_pb2.CreateRunRequest:
+    """What the runs api is asked for a validated body; 422 for a webhook that must not be called."""
     if body.webhook is not None:
         await check_webhook(body.webhook, gateway.resolve, gateway.settings.webhook_allow_loopback)
     return create_request(body, thread_id, request.headers)
@@ -70,7 +71,7 @@ def thread_of_new_run(request: Request) -> str:
 async def create_run(request: Request, gateway: Gateway) -> Response:
     """Queues a run on a thread."""
     _, question = await new_run(request, gateway, RunCreate, thread_of_new_run(request))
-    run = await _create(gateway, question)
+    run = await queue_run(gateway, question)
     return encode.document_response(
         encode.run(run), {"Content-Location": f"/threads/{run.thread_id}/runs/{run.run_id}"}
     )
@@ -79,25 +80,26 @@ async def create_run(request: Request, gateway: Gateway) -> Response:
 async def create_stateless_run(request: Request, gateway: Gateway) -> Response:
     """Queues a run on a temporary thread."""
     _, question = await new_run(request, gateway, StatelessRunCreate, None)
-    run = await _create(gateway, question)
+    run = await queue_run(gateway, question)
     return encode.document_response(encode.run(run), {"Content-Location": f"/runs/{run.run_id}"})
 
 
 async def create_batch(request: Request, gateway: Gateway) -> Response:
     """Queues several stateless runs. All bodies are checked before the first run is created."""
     bodies = await read(request, RunBatch, gateway.settings.http_max_request_body_bytes)
-    questions = [await _checked(body, request, gateway, None) for body in bodies.root]
+    questions = [await creation(body, request, gateway, None) for body in bodies.root]
     free = asyncio.Semaphore(CREATES_AT_ONCE)
 
     async def create(question: runs_pb2.CreateRunRequest) -> runs_pb2.Run:
         async with free:
-            return await _create(gateway, question)
+            return await queue_run(gateway, question)
 
     runs = await asyncio.gather(*map(create, questions))
     return encode.document_response([encode.run(run) for run in runs])
 
 
-async def _create(gateway: Gateway, question: runs_pb2.CreateRunRequest) -> runs_pb2.Run:
+async def queue_run(gateway: Gateway, question: runs_pb2.CreateRunRequest) -> runs_pb2.Run:
+    """The new run, with the contract's texts for what is missing."""
     with answering(**REFUSALS):
         return await gateway.clients.ask(gateway.clients.runs.CreateRun, question)
 
@@ -108,15 +110,12 @@ async def list_runs(request: Request, gateway: Gateway) -> Response:
     select = query_list(request, "select", commas=False)
     if unknown := [name for name in select if name not in COLUMNS]:
         raise refuse(422, f"Invalid select: {', '.join(unknown)}")
-    status = request.query_params.get("status")
     limit = query_count(request, "limit", 10)
-    question = runs_pb2.ListRunsRequest(
-        thread_id=thread_id,
-        offset=query_count(request, "offset", 0),
-        state=runs_pb2.RUN_STATE_UNSPECIFIED if status is None else STATES.get(status),
-    )
+    question = runs_pb2.ListRunsRequest(thread_id=thread_id, offset=query_count(request, "offset", 0))
+    status = request.query_params.get("status")
     runs: list[runs_pb2.Run] = []
     if status is None or status in STATES:
+        question.state = STATES[status] if status else runs_pb2.RUN_STATE_UNSPECIFIED
         runs = await first_runs(gateway, question, limit)
     if not runs:
         await load_thread(gateway, thread_id)  # tells an unknown thread from one without runs

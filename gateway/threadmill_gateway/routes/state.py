@@ -106,6 +106,14 @@ async def update_state(request: Request, gateway: Gateway) -> Response:
     """Applies an update; afterwards the new state goes out on the thread's stream."""
     thread_id = path_id(request, "thread")
     body = await read(request, StateUpdate, gateway.settings.http_max_request_body_bytes)
+    found, publish = await apply_update(gateway, thread_id, body)
+    return encode.json_response(found.json, background=publish)
+
+
+async def apply_update(
+    gateway: Gateway, thread_id: str, body: StateUpdate
+) -> tuple[graphs_pb2.JsonDocument, BackgroundTask]:
+    """Updates the state; gives the answer and what is to follow it. 404, 409 while busy, 400 without a graph."""
     row = await load_thread(gateway, thread_id)
     busy = f"Thread {thread_id} has in-flight runs: wait for them to finish, or cancel them, before updating its state"
     if row.state == threads_pb2.THREAD_STATE_BUSY:
@@ -122,7 +130,7 @@ async def update_state(request: Request, gateway: Gateway) -> Response:
     )
     with answering(THREAD_BUSY=(409, busy)):
         found = await gateway.clients.ask(gateway.clients.graphs.UpdateState, question)
-    return encode.json_response(found.json, background=BackgroundTask(_publish, gateway, graph, thread_id))
+    return found, BackgroundTask(_publish, gateway, graph, thread_id)
 
 
 def _base(body: StateUpdate) -> Checkpoint:

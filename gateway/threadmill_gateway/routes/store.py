@@ -66,10 +66,8 @@ async def get_item(request: Request, gateway: Gateway) -> Response:
     joined = request.query_params.get("namespace")
     if joined is None:
         raise refuse(422, "namespace: Field required")
-    namespace = joined.split(".") if joined else []
+    namespace = joined.split(".")
     _check_labels(namespace)
-    if not namespace:
-        return encode.json_response(b"null")
     refresh = query_flag(request, "refresh_ttl") if request.query_params.get("refresh_ttl") else None
     found = await _ask(gateway, store_pb2.Op(get=store_pb2.GetOp(namespace=namespace, key=key, refresh_ttl=refresh)))
     return encode.document_response(encode.item(found.item) if found.HasField("item") else None)

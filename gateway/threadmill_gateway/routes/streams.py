@@ -17,11 +17,19 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import answering, problem_of, refuse
 from threadmill_gateway.models.runs import RunFollow, StatelessRunFollow
 from threadmill_gateway.requests import path_id, query_flag, query_list
-from threadmill_gateway.responses import Call, EventStream, WaitReply, event_reply, first_of
+from threadmill_gateway.responses import (
+    Call,
+    EventStream,
+    Outcome,
+    Shape,
+    WaitReply,
+    as_it_came,
+    event_reply,
+    first_of,
+)
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 from threadmill_gateway.routes.runs import (
     NO_RUNS,
-    NOT_CANCELLABLE,
     REFUSALS,
     ask_cancel,
     cancel_question,
@@ -48,25 +56,24 @@ async def _create_and_wait(
     gateway: Gateway, body: RunFollow | StatelessRunFollow, question: runs_pb2.CreateRunRequest
 ) -> Response:
     cancels = body.on_disconnect == "cancel"
-    call = _wait(gateway, runs_pb2.WaitRunRequest(create=question, cancel_on_disconnect=cancels))
+    wanted = runs_pb2.WaitRunRequest(create=question, cancel_on_disconnect=cancels)
     with answering(**REFUSALS):
-        first = await first_of(call, gateway.settings.call_timeout_seconds)
-    return _wait_reply(gateway, call, first.run, cancels)
+        call, run = await begin_wait(gateway, wanted)
+    return wait_reply(gateway, call, run, wait_headers(run.thread_id, run.run_id), cancels=cancels)
 
 
 async def join_run(request: Request, gateway: Gateway) -> Response:
     """Waits for an existing run. An unknown one is a failed result, not a 404."""
     reference = run_ref(request)
     question = runs_pb2.WaitRunRequest(run=reference, cancel_on_disconnect=query_flag(request, "cancel_on_disconnect"))
-    call = _wait(gateway, question)
+    headers = wait_headers(reference.thread_id, reference.run_id)
     try:
-        first = await first_of(call, gateway.settings.call_timeout_seconds)
+        call, run = await begin_wait(gateway, question)
     except grpc.aio.AioRpcError as error:
         if reason_of(error) != "RUN_NOT_FOUND":
             raise
-        headers = _wait_headers(reference.thread_id, reference.run_id)
         return encode.document_response({"__error__": problem_of(error)}, headers)
-    return _wait_reply(gateway, call, first.run, question.cancel_on_disconnect)
+    return wait_reply(gateway, call, run, headers, cancels=question.cancel_on_disconnect)
 
 
 async def cancel_run(request: Request, gateway: Gateway) -> Response:
@@ -76,40 +83,64 @@ async def cancel_run(request: Request, gateway: Gateway) -> Response:
     if not query_flag(request, "wait"):
         await ask_cancel(gateway, question)
         return Response(status_code=202)
-    # The wait begins before the cancel: a rollback deletes the run, and nobody could wait for it any more.
-    call = _wait(gateway, runs_pb2.WaitRunRequest(run=reference))
+    call, run = await cancel_watched(gateway, reference, question)
+    return wait_reply(gateway, call, run, wait_headers(run.thread_id, run.run_id), shape=_nothing)
+
+
+async def _nothing(_: Outcome) -> bytes:
+    return b"{}"
+
+
+async def cancel_watched(
+    gateway: Gateway, reference: runs_pb2.RunRef, question: runs_pb2.CancelRunsRequest
+) -> tuple[Call, runs_pb2.Run]:
+    """Cancels a run, and the wait for its end.
+
+    The wait begins before the cancel: a rollback deletes the run, and nobody could wait for it any more.
+    """
+    with answering(RUN_NOT_FOUND=NO_RUNS):
+        call, run = await begin_wait(gateway, runs_pb2.WaitRunRequest(run=reference))
     try:
-        with answering(RUN_NOT_FOUND=NO_RUNS, NOT_CANCELLABLE=NOT_CANCELLABLE):
-            first = await first_of(call, gateway.settings.call_timeout_seconds)
-            await ask_cancel(gateway, question)
+        await ask_cancel(gateway, question)
     except BaseException:
         call.cancel()
         raise
-    return _wait_reply(gateway, call, first.run, False, body=b"{}")
+    return call, run
+
+
+async def begin_wait(gateway: Gateway, question: runs_pb2.WaitRunRequest) -> tuple[Call, runs_pb2.Run]:
+    """A wait for a run, new or existing, and the run. Raises the service's errors."""
+    call = _wait(gateway, question)
+    first = await first_of(call, gateway.settings.call_timeout_seconds)
+    return call, first.run
 
 
 def _wait(gateway: Gateway, question: runs_pb2.WaitRunRequest) -> Call:
     return gateway.clients.follow(gateway.clients.runs.WaitRun, question)
 
 
-def _wait_headers(thread_id: str, run_id: str) -> dict[str, str]:
+def wait_headers(thread_id: str, run_id: str) -> dict[str, str]:
+    """Where to wait for the run again."""
     location = f"/threads/{thread_id}/runs/{run_id}"
     return {"location": f"{location}/join", "content-location": location}
 
 
-def _wait_reply(gateway: Gateway, call: Call, run: runs_pb2.Run, cancels: bool, body: bytes | None = None) -> WaitReply:
+def wait_reply(
+    gateway: Gateway,
+    call: Call,
+    run: runs_pb2.Run,
+    headers: dict[str, str],
+    *,
+    cancels: bool = False,
+    shape: Shape = as_it_came,
+) -> WaitReply:
+    """The response to a wait that has begun; `cancels`: a client that goes cancels the run."""
     again = runs_pb2.WaitRunRequest(
         run=runs_pb2.RunRef(thread_id=run.thread_id, run_id=run.run_id), cancel_on_disconnect=cancels
     )
     rejoin: Callable[[], Call] = partial(_wait, gateway, again)
-    return WaitReply(
-        call,
-        _wait_headers(run.thread_id, run.run_id),
-        gateway.settings.heartbeat_seconds,
-        gateway.closing,
-        rejoin=rejoin,
-        body=body,
-    )
+    settings = gateway.settings
+    return WaitReply(call, headers, settings.heartbeat_seconds, gateway.closing, rejoin=rejoin, shape=shape)
 
 
 async def stream_run(request: Request, gateway: Gateway) -> Response:
@@ -125,50 +156,57 @@ async def stream_stateless_run(request: Request, gateway: Gateway) -> Response:
 async def _create_and_stream(
     gateway: Gateway, body: RunFollow | StatelessRunFollow, question: runs_pb2.CreateRunRequest
 ) -> Response:
-    call = gateway.clients.follow(
-        gateway.clients.runs.StreamRun,
-        runs_pb2.StreamRunRequest(create=question, cancel_on_disconnect=body.on_disconnect == "cancel"),
-    )
+    wanted = runs_pb2.StreamRunRequest(create=question, cancel_on_disconnect=body.on_disconnect == "cancel")
     with answering(**REFUSALS):
-        first = await first_of(call, gateway.settings.call_timeout_seconds)
-    headers = _stream_headers(question.thread_id, first.run.run_id)
-    return _event_stream(gateway, call, headers, with_ids=body.stream_resumable)
+        call, run = await begin_stream(gateway, wanted)
+    headers = stream_headers(question.thread_id, run.run_id)
+    return event_stream(gateway, call, headers, with_ids=body.stream_resumable)
 
 
 async def join_stream(request: Request, gateway: Gateway) -> Response:
     """Follows an existing run. An unknown one is an `error` event, not a 404."""
     reference = run_ref(request)
-    question = runs_pb2.StreamRunRequest(
+    headers = stream_headers(reference.thread_id, reference.run_id)
+    try:
+        call, run = await begin_stream(gateway, stream_question(request, reference))
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != "RUN_NOT_FOUND":
+            raise
+        return event_reply("error", problem_of(error), headers)
+    return event_stream(gateway, call, headers, with_ids=is_resumable(run))
+
+
+def stream_question(request: Request, reference: runs_pb2.RunRef) -> runs_pb2.StreamRunRequest:
+    """What a client that joins a run wants to see of it."""
+    return runs_pb2.StreamRunRequest(
         run=reference,
         last_event_id=request.headers.get("last-event-id", ""),
         stream_modes=query_list(request, "stream_mode"),
         cancel_on_disconnect=query_flag(request, "cancel_on_disconnect"),
     )
+
+
+async def begin_stream(gateway: Gateway, question: runs_pb2.StreamRunRequest) -> tuple[Call, runs_pb2.Run]:
+    """The stream of a run, new or existing, and the run. Raises the service's errors."""
     call = gateway.clients.follow(gateway.clients.runs.StreamRun, question)
-    try:
-        first = await first_of(call, gateway.settings.call_timeout_seconds)
-    except grpc.aio.AioRpcError as error:
-        if reason_of(error) != "RUN_NOT_FOUND":
-            raise
-        return event_reply("error", problem_of(error), _stream_headers(reference.thread_id, reference.run_id))
-    resumable = bool(orjson.loads(first.run.kwargs_json or b"{}").get("resumable"))
-    return _event_stream(gateway, call, _stream_headers(reference.thread_id, first.run.run_id), with_ids=resumable)
+    first = await first_of(call, gateway.settings.call_timeout_seconds)
+    return call, first.run
 
 
-def _stream_headers(thread_id: str, run_id: str) -> dict[str, str]:
+def stream_headers(thread_id: str, run_id: str) -> dict[str, str]:
     """Where to follow the run again; `thread_id` is empty for a stateless one."""
     location = f"/threads/{thread_id}/runs/{run_id}" if thread_id else f"/runs/{run_id}"
     return {"location": f"{location}/stream", "content-location": location}
 
 
-def _event_stream(gateway: Gateway, call: Call, headers: dict[str, str], *, with_ids: bool) -> EventStream:
-    return EventStream(
-        call,
-        headers,
-        gateway.settings.heartbeat_seconds,
-        gateway.closing,
-        with_ids=with_ids,
-    )
+def is_resumable(run: runs_pb2.Run) -> bool:
+    """Whether the events of a run have ids."""
+    return bool(orjson.loads(run.kwargs_json or b"{}").get("resumable"))
+
+
+def event_stream(gateway: Gateway, call: Call, headers: dict[str, str], *, with_ids: bool) -> EventStream:
+    """The response to a stream that has begun."""
+    return EventStream(call, headers, gateway.settings.heartbeat_seconds, gateway.closing, with_ids=with_ids)
 
 
 async def stream_thread(request: Request, gateway: Gateway) -> Response:
@@ -201,8 +239,8 @@ _THREAD = "/threads/{thread_id}/runs"
 _RUN = _THREAD + "/{run_id}"
 _CREATE_ERRORS = (400, 404, 409, 422)
 _SSE = "text/event-stream"
-_GONE = Query("cancel_on_disconnect", "Cancel the run when the client goes", {"type": "boolean", "default": False})
-_MODES = Query("stream_mode", "Only events of these modes", {"type": "array", "items": {"type": "string"}})
+GONE = Query("cancel_on_disconnect", "Cancel the run when the client goes", {"type": "boolean", "default": False})
+MODES = Query("stream_mode", "Only events of these modes", {"type": "array", "items": {"type": "string"}})
 ENDPOINTS = (
     Endpoint(
         "POST",
@@ -223,16 +261,6 @@ ENDPOINTS = (
         errors=(400, 404, 422),
         media_type=_SSE,
     ),
-    Endpoint(
-        "GET",
-        "/runs/{run_id}/stream",
-        join_stream,
-        "Follow a stateless run",
-        answer=str,
-        errors=(422,),
-        query=(_MODES, _GONE),
-        media_type=_SSE,
-    ),
     Endpoint("POST", _THREAD + "/wait", wait_run, "Create a run and wait", RunFollow, Any, errors=_CREATE_ERRORS),
     Endpoint(
         "POST",
@@ -244,7 +272,7 @@ ENDPOINTS = (
         errors=_CREATE_ERRORS,
         media_type=_SSE,
     ),
-    Endpoint("GET", _RUN + "/join", join_run, "Wait for a run", answer=Any, errors=(422,), query=(_GONE,)),
+    Endpoint("GET", _RUN + "/join", join_run, "Wait for a run", answer=Any, errors=(422,), query=(GONE,)),
     Endpoint(
         "GET",
         _RUN + "/stream",
@@ -252,7 +280,7 @@ ENDPOINTS = (
         "Follow a run",
         answer=str,
         errors=(422,),
-        query=(_MODES, _GONE),
+        query=(MODES, GONE),
         media_type=_SSE,
     ),
     Endpoint(

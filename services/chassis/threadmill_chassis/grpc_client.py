@@ -13,11 +13,13 @@ RETRY = json.dumps(
         "methodConfig": [
             {
                 "name": [{}],
+                # A peer that restarts is waited for, until the call's deadline.
+                "waitForReady": True,
                 "retryPolicy": {
                     "maxAttempts": 5,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "2s",
-                    "backoffMultiplier": 2,
+                    "initialBackoff": "0.2s",
+                    "maxBackoff": "3s",
+                    "backoffMultiplier": 3,
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }

@@ -89,8 +89,34 @@ def translated() -> Iterator[None]:
 async def connection(pool: Pool, settings: PostgresSettings) -> AsyncIterator[Connection]:
     """A pooled connection for the block; Unavailable when none is free in time or the server is gone."""
     with translated():
-        async with pool.acquire(timeout=settings.postgres_acquire_timeout_seconds) as acquired:
+        async with _Acquired(pool, settings) as acquired:
             yield acquired
+
+
+class _Acquired:
+    """A connection of the pool; while the server restarts, connecting is tried again until the time is up."""
+
+    def __init__(self, pool: Pool, settings: PostgresSettings) -> None:
+        self._pool = pool
+        self._seconds = settings.postgres_acquire_timeout_seconds
+        self._connection: Any = None
+
+    async def __aenter__(self) -> Any:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(CONNECTION_ERRORS),
+            wait=wait_exponential(0.05, max=0.5),
+            stop=stop_after_delay(self._seconds),
+            reraise=True,
+        )
+
+        async def acquire() -> Any:
+            return await self._pool.acquire(timeout=self._seconds)
+
+        self._connection = await retrying(acquire)
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.release(self._connection)
 
 
 @asynccontextmanager

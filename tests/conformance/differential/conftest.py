@@ -38,8 +38,10 @@ def report(request: pytest.FixtureRequest) -> Report:
 async def recorders(urls: tuple[str, str]) -> AsyncIterator[tuple[Recorder, Recorder]]:
     """Recorders of the reference and of Threadmill."""
     timeout = httpx.Timeout(60)
+    # The reference closes the connection after an answer of 500; a pooled one would then fail the next request.
+    limits = httpx.Limits(max_keepalive_connections=0)
     async with (
-        httpx.AsyncClient(base_url=urls[0], timeout=timeout) as reference,
-        httpx.AsyncClient(base_url=urls[1], timeout=timeout) as threadmill,
+        httpx.AsyncClient(base_url=urls[0], timeout=timeout, limits=limits) as reference,
+        httpx.AsyncClient(base_url=urls[1], timeout=timeout, limits=limits) as threadmill,
     ):
         yield Recorder(reference), Recorder(threadmill)

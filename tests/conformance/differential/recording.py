@@ -117,7 +117,8 @@ class Recorder:
                 name, _, value = line.partition(":")
                 fields.append((name, value.removeprefix(" ")))
             elif not line and fields:
-                self.name_ids(dict(fields).get("data", ""))
+                if exchange.request.startswith("POST /runs/"):  # no other place tells a stateless run's thread
+                    self.name_ids(dict(fields).get("data", ""))
                 found.append(_event(fields))
                 fields = []
                 yield found[-1]

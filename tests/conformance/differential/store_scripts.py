@@ -112,4 +112,4 @@ async def store_namespaces(server: Recorder) -> None:
 async def store_written_by_a_graph(server: Recorder) -> None:
     user = {"role": "user", "content": "hello"}
     await server.post("/runs/wait", {"assistant_id": "chat", "input": {"messages": [user]}})
-    await server.post("/store/items/search", {"namespace_prefix": ["heard"]})
+    await server.get("/store/items?namespace=heard.nobody&key=1")

@@ -10,6 +10,7 @@ import pytest
 
 from . import (
     assistant_scripts,
+    run_control_scripts,
     run_error_scripts,
     run_scripts,
     store_scripts,
@@ -23,15 +24,8 @@ from .report import Report, differences
 from .scripts import SCRIPTS
 
 # Importing them fills SCRIPTS.
-AREAS = (
-    run_scripts,
-    run_error_scripts,
-    stream_scripts,
-    thread_scripts,
-    assistant_scripts,
-    store_scripts,
-    system_scripts,
-)
+AREAS = (run_scripts, run_control_scripts, run_error_scripts, stream_scripts, thread_scripts)
+AREAS += (assistant_scripts, store_scripts, system_scripts)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from threadmill_protos.runs.v1 import crons_pb2, crons_pb2_grpc
 
-from ..runs.conftest import redis, redis_socket, start_system  # noqa: TID252 - fixtures of the same service
+from ..runs.conftest import redis, redis_socket, start_system
 
 __all__ = ["redis", "redis_socket", "start_system"]
 

@@ -148,9 +148,7 @@ async def start_system(
             return connection
 
         async def start(**changes: Any) -> System:
-            threads_dsn = await make_database(
-                threadmill_threads.schema.SCHEMA, threadmill_threads.schema.MIGRATIONS
-            )
+            threads_dsn = await make_database(threadmill_threads.schema.SCHEMA, threadmill_threads.schema.MIGRATIONS)
             dsn = await make_database(SCHEMA, MIGRATIONS)
             threads = ThreadsSettings(bind=f"unix:{tmp_path}/{uuid4().hex[:8]}", postgres_dsn=threads_dsn)
             await stack.enter_async_context(threadmill_threads.wiring.build(threads))
@@ -216,3 +214,11 @@ async def system(start_system: StartSystem) -> System:
 async def hasty(start_system: StartSystem) -> System:
     """A system whose leases last less than a second."""
     return await start_system(**SHORT_LEASES)
+
+
+@pytest.fixture
+async def system_database(make_database: Callable[[str, Path], Awaitable[str]]) -> AsyncIterator[Any]:
+    """A connection to a database of the runs api that no service uses."""
+    connection = await asyncpg.connect(await make_database(SCHEMA, MIGRATIONS))
+    yield connection
+    await connection.close()

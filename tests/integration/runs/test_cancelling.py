@@ -172,8 +172,9 @@ async def put_checkpoint(system, assignment):
         "UPDATE threads.thread SET fence = $2 WHERE thread_id = $1", assignment.thread_id, assignment.fence.token
     )
     await system.threads_sql.execute(
-        "INSERT INTO threads.checkpoint (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, body_type, body,"
-        " metadata, channel_versions) VALUES ($1, '', '1f0', '', 'x', '', json_build_object('run_id', $2::text), '{}')",
+        "INSERT INTO threads.checkpoint (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, body_type,"
+        " body, metadata, channel_versions)"
+        " VALUES ($1, '', '1f0', '', 'x', '', json_build_object('run_id', $2::text), '{}')",
         assignment.thread_id,
         assignment.fence.run_id,
     )

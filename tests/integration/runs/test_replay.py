@@ -30,9 +30,10 @@ async def joined(system, run, last_event_id, finish):
     return await system.events(call)
 
 
-async def test_minus_one_replays_all_and_goes_on(system, halfway):
+@pytest.mark.parametrize("everything", ["-1", "-", "0", "0-0"])
+async def test_everything_is_replayed_on_demand_before_it_goes_on(system, halfway, everything):
     run, finish = halfway
-    events = await joined(system, run, "-1", finish)
+    events = await joined(system, run, everything, finish)
     assert shown(events) == ["metadata", "1", "2", "3", "4", "5"]
     ids = [EventId.parse(each.id) for each in events]
     assert ids == sorted(set(ids))
@@ -44,7 +45,7 @@ async def test_minus_one_replays_all_and_goes_on(system, halfway):
         assert shown(rest) == shown(events)[place + 1 :]
 
 
-@pytest.mark.parametrize("last_event_id", ["", "garbage", "7", "-", "99999999999999999999-0"])
+@pytest.mark.parametrize("last_event_id", ["", "garbage", "7", "99999999999999999999-0"])
 async def test_anything_else_starts_now(system, halfway, last_event_id):
     run, finish = halfway
     assert shown(await joined(system, run, last_event_id, finish)) == ["4", "5"]

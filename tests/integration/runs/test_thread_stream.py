@@ -109,7 +109,7 @@ async def test_replay_shows_resumable_runs_and_ends(system, start):
     assert shown(await take(call, 3)) == life(live, 3)
     call.cancel()
     after = follow(system, thread_id, last_event_id=past[1].id)
-    assert shown(await take(after, 2)) == life(kept, 2)[1:]
+    assert shown(await take(after, 2))[:2] == life(kept, 2)[1:]
     after.cancel()
 
 

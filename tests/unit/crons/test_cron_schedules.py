@@ -71,3 +71,9 @@ def test_no_tick_after_the_end() -> None:
 
 def test_schedule_that_has_run_out_of_years_has_no_tick() -> None:
     assert next_tick("0 0 1 1 * 0 2020", None, NOW, None) is None
+
+
+@pytest.mark.parametrize("schedule", ["1" * 5000 + " * * * *", ",".join("*" * 5000) + " * * * *"])
+def test_overlong_schedule_is_refused(schedule: str) -> None:
+    with pytest.raises(InvalidSchedule, match="more than 500 characters"):
+        first_tick(schedule, None, NOW)

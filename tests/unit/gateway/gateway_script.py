@@ -19,7 +19,14 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.metrics import HttpMetrics
 from threadmill_gateway.server import make_server
 from threadmill_gateway.settings import GatewaySettings
-from threadmill_protos.runs.v1 import assistants_pb2, assistants_pb2_grpc, crons_pb2_grpc, graphs_pb2_grpc, runs_pb2, runs_pb2_grpc
+from threadmill_protos.runs.v1 import (
+    assistants_pb2,
+    assistants_pb2_grpc,
+    crons_pb2_grpc,
+    graphs_pb2_grpc,
+    runs_pb2,
+    runs_pb2_grpc,
+)
 from threadmill_protos.store.v1 import store_pb2, store_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 

@@ -76,7 +76,6 @@ async def test_create_conflict(client: httpx.AsyncClient, script: Script) -> Non
         ("DELETE", f"{BASE}?delete_threads=true", f"Assistant with ID {ASSISTANT_ID} not found"),
         ("POST", f"{BASE}/versions", f"Assistant {ASSISTANT_ID} not found"),
         ("GET", f"{BASE}/graph", "Not Found"),
-        ("GET", "/assistants/nograph/graph", "Not Found"),
         ("GET", f"{BASE}/schemas", "Not Found"),
     ],
 )
@@ -126,6 +125,36 @@ async def test_search(client: httpx.AsyncClient, script: Script) -> None:
     assert response.headers["x-pagination-total"] == "4"
     asked = script.last("SearchAssistants")
     assert (asked.filter.name, asked.sort_by, asked.sort_order) == ("st", asked.SORT_BY_NAME, 1)
+
+
+async def test_search_of_an_unknown_graph_is_told_from_one_without_assistants(
+    client: httpx.AsyncClient, script: Script
+) -> None:
+    script.on(
+        SearchAssistants=assistants_pb2.SearchAssistantsResponse(),
+        CountAssistants=reason("GRAPH_NOT_FOUND", "Graph 'nope' not found."),
+    )
+    response = await client.post("/assistants/search", json={"graph_id": "nope"})
+    assert (response.status_code, response.json()) == (404, {"detail": "Graph 'nope' not found."})
+    script.on(CountAssistants=assistants_pb2.CountAssistantsResponse(count=0))
+    assert (await client.post("/assistants/search", json={"graph_id": "steps"})).json() == []
+    assert (await client.post("/assistants/search", json={"metadata": {"a": 1}})).json() == []
+    assert script.names().count("CountAssistants") == 2
+
+
+async def test_drawing_of_what_is_neither_id_nor_graph_is_refused(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetAssistant=reason("INVALID_ASSISTANT"))
+    response = await client.get("/assistants/nograph/graph")
+    assert (response.status_code, response.json()) == (422, {"detail": "Invalid assistant ID: must be a UUID"})
+
+
+async def test_metadata_keys_of_the_server_are_dropped(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(CreateAssistant=assistant_row(), UpdateAssistant=assistant_row())
+    metadata = {"assistant_id": "x", "thread_id": "x", "run_id": "x", "cron_id": "x", "a": 1}
+    await client.post("/assistants", json={"graph_id": "steps", "metadata": metadata})
+    await client.patch(BASE, json={"metadata": metadata})
+    for method in ("CreateAssistant", "UpdateAssistant"):
+        assert script.last(method).metadata_json == b'{"a":1}'
 
 
 async def test_count(client: httpx.AsyncClient, script: Script) -> None:

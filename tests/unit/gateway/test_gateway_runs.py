@@ -29,7 +29,6 @@ EVERYTHING: dict[str, Any] = {
     "interrupt_after": ["a"],
     "multitask_strategy": "rollback",
     "if_not_exists": "create",
-    "on_completion": "keep",
     "after_seconds": -1.5,
     "durability": "sync",
     "checkpoint_during": False,
@@ -70,7 +69,6 @@ async def test_every_field_reaches_the_runs_api(client: httpx.AsyncClient, scrip
         feedback_keys=["k"],
         multitask_strategy=runs_pb2.MULTITASK_STRATEGY_ROLLBACK,
         create_thread_if_missing=True,
-        keep_on_completion=True,
         after_seconds=-1.5,
         durability="sync",
         request_id="req",
@@ -112,14 +110,18 @@ async def test_stream_mode_is_text_or_list(
         ("config", {"recursion_limit": "5"}),
         ("config", {"tags": "t"}),
         ("command", []),
+        ("command", {"goto": {"input": 1}}),
+        ("command", {"goto": 5}),
+        ("command", {"goto": ["a", {"node": 1}]}),
+        ("command", {"update": 5}),
+        ("command", {"update": ["n", 1]}),
+        ("command", {"update": [["n", 1, 2]]}),
         ("stream_mode", "tools"),
         ("stream_mode", ["lifecycle"]),
         ("stream_mode", None),
         ("interrupt_before", 5),
         ("multitask_strategy", "other"),
         ("if_not_exists", "maybe"),
-        ("on_disconnect", "other"),
-        ("on_completion", "other"),
         ("after_seconds", "5"),
         ("durability", "eventually"),
         ("webhook", ""),
@@ -132,6 +134,69 @@ async def test_create_refuses_and_names_the_field(client: httpx.AsyncClient, fie
     response = await client.post(RUNS, json={**MINIMAL, field: value})
     assert response.status_code == 422
     assert field in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        (f"{RUNS}/wait", "on_disconnect"),
+        (f"{RUNS}/stream", "on_disconnect"),
+        ("/runs/wait", "on_disconnect"),
+        ("/runs", "on_completion"),
+        ("/runs", "interrupt_before"),
+    ],
+)
+async def test_ways_that_have_a_field_check_it(client: httpx.AsyncClient, path: str, field: str) -> None:
+    response = await client.post(path, json={**MINIMAL, field: "other"})
+    assert response.status_code == 422
+    assert field in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "ignored"),
+    [
+        (RUNS, {"on_disconnect": "other", "on_completion": None}),
+        ("/runs", {"multitask_strategy": None, "if_not_exists": "maybe", "on_disconnect": None}),
+    ],
+)
+async def test_ways_that_do_not_have_a_field_ignore_it(
+    client: httpx.AsyncClient, script: Script, path: str, ignored: dict[str, Any]
+) -> None:
+    script.on(CreateRun=run_row())
+    assert (await client.post(path, json={**MINIMAL, **ignored})).status_code == 200
+
+
+@pytest.mark.parametrize("path", [RUNS, "/runs"])
+async def test_nulls_that_javascript_clients_send_mean_absent(
+    client: httpx.AsyncClient, script: Script, path: str
+) -> None:
+    script.on(CreateRun=run_row())
+    nulls = {"checkpoint": None, "checkpoint_id": None, "langsmith_tracer": None, "command": None}
+    assert (await client.post(path, json={**MINIMAL, **nulls})).status_code == 200
+    asked = script.last("CreateRun")
+    assert (asked.checkpoint_json, asked.command_json, asked.header_configurable_json) == (b"", b"", b"")
+    stateless = {**MINIMAL, "interrupt_before": None, "interrupt_after": None}
+    assert (await client.post("/runs", json=stateless)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {},
+        {"resume": None, "goto": None, "update": None},
+        {"update": []},
+        {"update": [["n", 1], ["n", 2]], "unknown": 1},
+        {"goto": "a"},
+        {"goto": {"node": "a"}},
+        {"goto": ["a", {"node": "b", "input": {"n": 1}}]},
+    ],
+)
+async def test_commands_arrive_as_the_client_sent_them(
+    client: httpx.AsyncClient, script: Script, command: dict[str, Any]
+) -> None:
+    script.on(CreateRun=run_row())
+    assert (await client.post(RUNS, json={**MINIMAL, "command": command})).status_code == 200
+    assert orjson.loads(script.last("CreateRun").command_json) == command
 
 
 @pytest.mark.parametrize(
@@ -207,12 +272,42 @@ async def test_list_selects_and_filters(client: httpx.AsyncClient, script: Scrip
     assert script.names() == ["ListRuns"]
 
 
-async def test_list_of_an_unknown_status_is_empty(client: httpx.AsyncClient, script: Script) -> None:
+@pytest.mark.parametrize("query", ["status=strange", "status=", "limit=0", "limit=-1"])
+async def test_list_that_asks_for_nothing_is_empty(client: httpx.AsyncClient, script: Script, query: str) -> None:
     script.on(GetThread=thread_row())
-    assert (await client.get(RUNS, params={"status": "strange"})).json() == []
+    assert (await client.get(f"{RUNS}?{query}")).json() == []
+    assert script.names() == ["GetThread"]
 
 
-@pytest.mark.parametrize(("query", "status"), [("limit=abc", 400), ("limit=0", 400), ("select=nope", 422)])
+async def test_long_list_takes_several_pages(client: httpx.AsyncClient, script: Script) -> None:
+    def page(request: runs_pb2.ListRunsRequest) -> runs_pb2.ListRunsResponse:
+        left = max(1500 - request.offset, 0)
+        return runs_pb2.ListRunsResponse(runs=[run_row()] * min(request.limit, left))
+
+    script.on(ListRuns=page)
+    response = await client.get(f"{RUNS}?limit=2001&offset=-1&select=run_id")
+    assert len(response.json()) == 1500
+    assert [(asked.offset, asked.limit) for _, asked in script.asked] == [(0, 1000), (1000, 1000)]
+
+
+async def test_select_may_be_a_json_array_as_the_javascript_sdk_sends_it(
+    client: httpx.AsyncClient, script: Script
+) -> None:
+    script.on(ListRuns=runs_pb2.ListRunsResponse(runs=[run_row()]))
+    response = await client.get(RUNS, params={"select": '["run_id","status"]'})
+    assert response.json() == [{"run_id": RUN_ID, "status": "pending"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("limit=abc", 400),
+        ("offset=", 400),
+        ("select=nope", 422),
+        ("select=", 422),
+        ("select=run_id,status", 422),
+    ],
+)
 async def test_list_refuses(client: httpx.AsyncClient, query: str, status: int) -> None:
     assert (await client.get(f"{RUNS}?{query}")).status_code == status
 
@@ -282,6 +377,13 @@ async def test_bulk_cancel_by_status_and_by_name(client: httpx.AsyncClient, scri
     assert len(script.last("CancelRuns").states) == 2
     assert (await client.post("/runs/cancel", json={"thread_id": THREAD_ID, "run_ids": [RUN_ID]})).status_code == 204
     assert list(script.last("CancelRuns").run_ids) == [RUN_ID]
+
+
+async def test_bulk_cancel_of_no_runs_finds_none(client: httpx.AsyncClient, script: Script) -> None:
+    response = await client.post("/runs/cancel", json={"thread_id": THREAD_ID, "run_ids": []})
+    assert (response.status_code, response.json()) == (404, {"detail": "No runs found to cancel."})
+    script.on(CancelRuns=reason("NOT_CANCELLABLE"))
+    assert (await client.post("/runs/cancel", json={"status": "pending"})).status_code == 404
 
 
 @pytest.mark.parametrize(

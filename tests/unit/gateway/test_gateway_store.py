@@ -95,7 +95,8 @@ async def test_get_needs_a_key(client: httpx.AsyncClient, query: str) -> None:
 
 
 async def test_get_needs_a_namespace(client: httpx.AsyncClient) -> None:
-    assert (await client.get(f"{ITEMS}?key=k")).status_code == 422
+    for query in ("key=k", "key=k&namespace=", "key=k&namespace=a..b"):
+        assert (await client.get(f"{ITEMS}?{query}")).status_code == 422
 
 
 async def test_delete(client: httpx.AsyncClient, script: Script) -> None:

@@ -112,12 +112,20 @@ async def test_join_stream_passes_on_where_and_what(live: httpx.AsyncClient, scr
     assert asked.cancel_on_disconnect
 
 
+async def test_repeated_stream_modes_of_the_python_sdk_all_count(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(StreamRun=[started()])
+    await live.get(f"{RUN}/stream?stream_mode=values&stream_mode=custom")
+    assert list(script.last("StreamRun").stream_modes) == ["values", "custom"]
+
+
 async def test_join_of_an_unknown_run_is_a_failed_result(live: httpx.AsyncClient, script: Script) -> None:
     script.on(StreamRun=reason("RUN_NOT_FOUND"), WaitRun=reason("RUN_NOT_FOUND"))
     error = {"error": "HTTPException", "message": "404: Run not found"}
     joined = await live.get(f"{RUN}/join")
     assert (joined.status_code, joined.json()) == (200, {"__error__": error})
+    assert (joined.headers["location"], joined.headers["content-location"]) == (f"{RUN}/join", RUN)
     streamed = await live.get(f"{RUN}/stream")
+    assert (streamed.headers["location"], streamed.headers["content-location"]) == (f"{RUN}/stream", RUN)
     assert streamed.content == b"event: error\r\ndata: %b\r\n\r\n" % orjson.dumps(error)
     assert "text/event-stream" in streamed.headers["content-type"]
 
@@ -265,10 +273,11 @@ async def test_shutdown_ends_streams_cleanly_and_cuts_waits(gateway: Gateway, sc
         await wait
 
 
-async def test_service_that_is_not_there_is_503(settings: GatewaySettings, tmp_path: Path) -> None:
-    async with open_gateway(settings) as gateway, live_client(gateway, tmp_path) as client:
+async def test_service_that_is_not_there_is_told_within_the_deadline(settings: GatewaySettings, tmp_path: Path) -> None:
+    impatient = settings.model_copy(update={"call_timeout_seconds": 0.3})
+    async with open_gateway(impatient) as gateway, live_client(gateway, tmp_path) as client:
         response = await client.post(f"{RUNS}/stream", json=BODY)
-    assert response.status_code == 503
+    assert response.status_code in (503, 504)  # gone for good, or waited for in vain
 
 
 async def test_head_of_a_stream_ends_at_once(live: httpx.AsyncClient, script: Script) -> None:

@@ -57,6 +57,7 @@ async def test_create_of_a_taken_id_conflicts(client: httpx.AsyncClient, script:
         ({"ttl": 5}, "ttl"),
         ({"ttl": {"ttl": 0}}, "ttl.ttl"),
         ({"supersteps": [{"updates": [{"values": {}}]}]}, "as_node"),
+        ({"supersteps": [{"updates": [{"as_node": "a", "command": {"goto": {"input": 1}}}]}]}, "command: goto"),
         ([], "object"),
     ],
 )
@@ -64,6 +65,15 @@ async def test_create_refuses_and_names_the_field(client: httpx.AsyncClient, bod
     response = await client.post("/threads", json=body)
     assert response.status_code == 422
     assert named in response.json()["detail"]
+
+
+async def test_metadata_keys_of_the_server_are_dropped(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(CreateThread=thread_row(), UpdateThread=thread_row())
+    metadata = {"thread_id": "x", "assistant_id": "x", "run_id": "x", "cron_id": "x", "graph_id": "steps", "a": 1}
+    await client.post("/threads", json={"metadata": metadata})
+    await client.patch(BASE, json={"metadata": metadata})
+    for method in ("CreateThread", "UpdateThread"):
+        assert orjson.loads(script.last(method).metadata_json) == {"graph_id": "steps", "a": 1}
 
 
 async def test_unknown_fields_and_content_types_are_ignored(client: httpx.AsyncClient, script: Script) -> None:
@@ -222,7 +232,9 @@ async def test_count_is_a_bare_number(client: httpx.AsyncClient, script: Script)
 
 async def test_copy(client: httpx.AsyncClient, script: Script) -> None:
     script.on(CopyThread=thread_row(thread_id="copy"))
-    assert (await client.post(f"{BASE}/copy")).json()["thread_id"] == "copy"
+    copy = (await client.post(f"{BASE}/copy")).json()
+    assert copy["thread_id"] == "copy"
+    assert "values" not in copy
 
 
 @pytest.mark.parametrize(("strategy", "stops"), [("delete", 2), ("keep_latest", 0)])

@@ -136,8 +136,13 @@ def test_debug_checkpoints_carry_references_too():
     encoder = EventEncoder(["debug"], subgraphs=False)
     [(_, data)] = encoded(encoder, ((), "debug", {"step": 1, "type": "checkpoint", "payload": PAYLOAD}))
     reference = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c2"}
+    tasks = [
+        {"id": "1", "name": "n", "interrupts": [], "state": None},
+        {"id": "2", "name": "sub", "interrupts": [], "checkpoint": {"checkpoint_ns": "sub:2"}},
+    ]
     assert data["payload"] == {
         **SHOWN,
+        "tasks": tasks,
         "checkpoint": reference,
         "parent_checkpoint": {**reference, "checkpoint_id": "c1"},
     }
@@ -154,3 +159,12 @@ def test_the_first_checkpoint_has_no_parent():
     [(_, data)] = encoded(encoder, ((), "debug", {"type": "checkpoint", "payload": first}))
     assert data["payload"]["parent_config"] is None
     assert data["payload"]["parent_checkpoint"] is None
+
+
+@pytest.mark.parametrize("mode", ["tasks", "debug"])
+def test_errors_of_tasks_are_masked_as_those_of_runs(mode):
+    task = {"id": "1", "name": "n", "error": OSError("secret"), "result": [], "interrupts": []}
+    chunk = task if mode == "tasks" else {"step": 1, "type": "task_result", "payload": task}
+    [(_, data)] = encoded(EventEncoder([mode], subgraphs=False), ((), mode, chunk))
+    shown = data if mode == "tasks" else data["payload"]
+    assert shown["error"] == {"error": "OSError", "message": "An internal error occurred"}

@@ -66,7 +66,9 @@ def test_request_replaces_tags_and_limits_and_merges_configurable_by_key():
 
 
 def test_what_the_request_configures_wins_over_the_assistants_context_too():
-    made = kwargs(config={"configurable": {"model": "mine"}}, of_assistant={"configurable": {"model": "theirs", "x": 1}})
+    made = kwargs(
+        config={"configurable": {"model": "mine"}}, of_assistant={"configurable": {"model": "theirs", "x": 1}}
+    )
     assert made["context"] == {"model": "mine", "x": 1}
 
 

@@ -15,11 +15,11 @@ async def outbox():
 
 async def test_events_come_in_order_and_numbered(outbox):
     for name in "abc":
-        await outbox.put(name, b"1")
+        outbox.put(name, b"1")
     await outbox.arrival()
     assert [(each.seq, each.name) for each in outbox.take()] == [(1, "a"), (2, "b"), (3, "c")]
     assert outbox.take() == []
-    await outbox.put("d", b"1")
+    outbox.put("d", b"1")
     await outbox.arrival()
     assert [each.seq for each in outbox.take()] == [4]
 
@@ -27,7 +27,7 @@ async def test_events_come_in_order_and_numbered(outbox):
 async def test_batches_are_bounded(outbox, monkeypatch):
     monkeypatch.setattr(module, "MAX_BATCH_EVENTS", 2)
     for _ in range(5):
-        await outbox.put("a", b"1")
+        outbox.put("a", b"1")
     sizes = []
     while sizes != [2, 2, 1]:
         await asyncio.wait_for(outbox.arrival(), 5)
@@ -35,11 +35,13 @@ async def test_batches_are_bounded(outbox, monkeypatch):
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_PENDING_EVENTS", 2), ("MAX_PENDING_BYTES", 20)])
-async def test_put_waits_while_too_much_is_unacknowledged(outbox, monkeypatch, limit, value):
+async def test_the_graph_waits_while_too_much_is_unacknowledged(outbox, monkeypatch, limit, value):
     monkeypatch.setattr(module, limit, value)
     for _ in range(2):
-        await outbox.put("a", b"0123456789")
-    blocked = asyncio.create_task(outbox.put("b", b"0123456789"))
+        outbox.put("a", b"0123456789")
+    await asyncio.wait_for(outbox.room(), 5)
+    outbox.put("b", b"0123456789")
+    blocked = asyncio.create_task(outbox.room())
     await asyncio.sleep(0)
     batch = outbox.take()
     assert len(batch) == 3, "the event itself goes out; it is the next that has to wait"
@@ -54,7 +56,8 @@ async def test_nothing_waits_once_it_is_closed(outbox, monkeypatch, before):
     monkeypatch.setattr(module, "MAX_PENDING_EVENTS", 0)
     if before:
         outbox.close()
-    putting = asyncio.create_task(outbox.put("a", b"1"))
+    outbox.put("a", b"1")
+    putting = asyncio.create_task(outbox.room())
     await asyncio.sleep(0)
     outbox.close()
     await asyncio.wait_for(putting, 5)
@@ -69,7 +72,8 @@ async def test_counts_stay_right_across_threads(outbox, monkeypatch):
     def produce():
         async def put_all():
             for number in range(events):
-                await outbox.put("a", b"x" * (number % 7))
+                outbox.put("a", b"x" * (number % 7))
+                await outbox.room()
 
         try:
             asyncio.run(asyncio.wait_for(put_all(), 60))

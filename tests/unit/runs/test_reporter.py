@@ -75,7 +75,8 @@ async def stub(server, tmp_path, monkeypatch):
     settings = ProcessSettings(shutdown_grace_seconds=0)
     address = f"unix:{tmp_path}/executors"
     registration = Registration(
-        "threadmill.runs.v1.Executors", lambda grpc_server: executors_pb2_grpc.add_ExecutorsServicer_to_server(server, grpc_server)
+        "threadmill.runs.v1.Executors",
+        lambda grpc_server: executors_pb2_grpc.add_ExecutorsServicer_to_server(server, grpc_server),
     )
     async with serving(settings, address, [registration]), open_channel(settings, address) as channel:
         yield executors_pb2_grpc.ExecutorsStub(channel)
@@ -96,7 +97,7 @@ async def report(reporter, outbox, count=30):
     """Events that trickle in while the reporter is at work, then the outcome."""
     task = asyncio.create_task(reporter.run())
     for number in range(1, count + 1):
-        await outbox.put(f"event-{number}", b"{}")
+        outbox.put(f"event-{number}", b"{}")
         await asyncio.sleep(0.001)
     reporter.finish(SUCCESS)
     await asyncio.wait_for(task, 20)
@@ -153,7 +154,7 @@ async def test_a_server_that_is_away_is_waited_for(outbox, server, tmp_path, mon
     async with open_channel(settings, address) as channel:
         reporter = Reporter(executors_pb2_grpc.ExecutorsStub(channel), header, outbox)
         task = asyncio.create_task(reporter.run())
-        await outbox.put("event-1", b"{}")
+        outbox.put("event-1", b"{}")
         await asyncio.sleep(0.1)
         registration = Registration(
             "threadmill.runs.v1.Executors",

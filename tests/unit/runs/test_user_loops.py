@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from eventually import until
 from threadmill_runs.executor import loops as module
 from threadmill_runs.executor.loops import UserLoops, finished
 
@@ -35,6 +36,15 @@ async def thread_name():
 
 async def block(event):
     event.wait(20)
+
+
+async def stalls(work, expected=True):
+    """Waits until the loop of the work is known to be blocked, or to answer again."""
+
+    async def seen():
+        return work.loop.stalled is expected
+
+    await until(seen, 5)
 
 
 async def test_user_code_runs_apart_from_the_control_loop_and_shares_one(loops):
@@ -83,7 +93,7 @@ async def test_a_blocked_loop_stops_neither_control_nor_new_work(loops, release)
     async def neighbour():
         await asyncio.sleep(60)
 
-    loops.start(neighbour(), graph_id="good", on_stalled=moved.set)
+    beside = loops.start(neighbour(), graph_id="good", on_stalled=moved.set)
     blocking = loops.start(block(release), graph_id="bad")
     await asyncio.wait_for(moved.wait(), 5)
     before = time.monotonic()
@@ -92,17 +102,15 @@ async def test_a_blocked_loop_stops_neither_control_nor_new_work(loops, release)
     assert time.monotonic() - before < 2
     release.set()
     await asyncio.wait_for(finished(blocking), 5)
+    beside.cancel()
+    await asyncio.gather(finished(beside), return_exceptions=True)
 
 
 async def test_the_culprit_is_not_told_to_move(loops, release):
     told = []
     blocking = loops.start(block(release), graph_id="bad", on_stalled=lambda: told.append("culprit"))
 
-    async def stalled():
-        while not blocking.loop.stalled:
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(stalled(), 5)
+    await stalls(blocking)
     assert "block" in blocking.loop.where()
     release.set()
     await asyncio.wait_for(finished(blocking), 5)
@@ -113,19 +121,10 @@ async def test_who_blocks_repeatedly_is_kept_apart(loops):
     for _ in range(module.OFFENCES_UNTIL_ISOLATED):
         event = threading.Event()
         work = loops.start(block(event), graph_id="bad")
-
-        async def stalled(work=work):
-            while not work.loop.stalled:
-                await asyncio.sleep(0.01)
-
-        async def answers(work=work):
-            while work.loop.stalled:
-                await asyncio.sleep(0.01)
-
-        await asyncio.wait_for(stalled(), 5)
+        await stalls(work)
         event.set()
         await asyncio.wait_for(finished(work), 5)
-        await asyncio.wait_for(answers(), 5)
+        await stalls(work, False)
     main = await loops.run(thread_name())
     apart = loops.start(thread_name(), graph_id="bad")
     assert await asyncio.wait_for(finished(apart), 5) != main

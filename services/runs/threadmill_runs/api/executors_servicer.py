@@ -108,7 +108,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
 
     async def _try_heartbeat(self, attachment: Attachment, held: list[common_pb2.Fence]) -> None:
         try:
-            await self._assistants.see(attachment.executor_id)
+            await self._assistants.see(attachment.executor_id, attachment.graph_ids)
             await self._heartbeat(attachment, held)
         except Unavailable:  # the executor goes on; the lease outlives several heartbeats
             log.warning("heartbeat_not_recorded", executor_id=attachment.executor_id)

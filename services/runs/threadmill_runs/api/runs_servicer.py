@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from google.protobuf.empty_pb2 import Empty
-from threadmill_chassis.errors import InvalidArgument
+from threadmill_chassis.errors import InvalidArgument, Unavailable
 from threadmill_chassis.grpc_server import Context
 from threadmill_chassis.ids import new_id
 from threadmill_protos.runs.v1 import runs_pb2, runs_pb2_grpc
@@ -166,7 +166,10 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
 
     async def _follow(self, run: Run, subscription: Subscription) -> AsyncIterator[list[runs_pb2.Event]]:
         async def is_active() -> bool:
-            current = await self._repo.get(run.run_id)
+            try:
+                current = await self._repo.get(run.run_id)
+            except Unavailable:  # it will be asked again
+                return True
             return current is not None and current.state.active
 
         async for events in follow(subscription, run.run_id, is_active):

@@ -1,6 +1,7 @@
 """The SQL of assistants and graphs, from rows to domain objects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,15 @@ def is_uuid(text: str) -> bool:
     return True
 
 
+@contextmanager
+def _storable() -> Iterator[None]:
+    """Says of text that Postgres cannot hold that it is the caller's fault."""
+    try:
+        yield
+    except (asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError) as error:
+        raise InvalidArgument("text must not contain the character U+0000") from error
+
+
 class AssistantRepo:
     """Reads and writes assistants, their versions, and the announced graphs."""
 
@@ -45,8 +55,9 @@ class AssistantRepo:
 
     async def announce(self, executor_id: str, graphs: Sequence[Graph]) -> None:
         """Records what an executor serves and makes sure that every graph has its system assistant."""
+        graph_ids = [graph.graph_id for graph in graphs]
         async with transaction(self._pool, self._settings) as db:
-            await self._sql.see_executor(db, executor_id=executor_id)
+            await self._sql.see_executor(db, executor_id=executor_id, graph_ids=graph_ids)
             for position, graph in enumerate(graphs):
                 await self._sql.upsert_graph(
                     db,
@@ -69,10 +80,10 @@ class AssistantRepo:
                 )
             await self._sql.delete_stale_graphs(db)
 
-    async def see(self, executor_id: str) -> None:
-        """The executor is alive."""
+    async def see(self, executor_id: str, graph_ids: Sequence[str]) -> None:
+        """The executor is alive, and serves these graphs."""
         async with connection(self._pool, self._settings) as db:
-            await self._sql.see_executor(db, executor_id=executor_id)
+            await self._sql.see_executor(db, executor_id=executor_id, graph_ids=list(graph_ids))
 
     async def forget(self, executor_id: str, seconds: float) -> None:
         """The executor has detached; so has, presumably, every one that was not seen for so many seconds."""
@@ -161,7 +172,7 @@ class AssistantRepo:
         name: str,
         description: str | None,
     ) -> Any:
-        try:
+        with _storable():
             return await self._sql.insert_assistant(
                 db,
                 assistant_id=assistant_id,
@@ -172,8 +183,6 @@ class AssistantRepo:
                 name=name,
                 description=description,
             )
-        except (asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError) as error:
-            raise InvalidArgument("text must not contain the character U+0000") from error
 
     async def update(
         self,
@@ -194,16 +203,17 @@ class AssistantRepo:
                 raise AssistantNotFound(f"Assistant {assistant_id} not found")
             old = Assistant.from_record(row)
             config_json, context_json = replaced(old, config_json, context_json)
-            saved = await self._sql.save_assistant(
-                db,
-                assistant_id=assistant_id,
-                graph_id=old.graph_id if graph_id is None else graph_id,
-                config=config_json,
-                context=context_json,
-                metadata=merged(old.metadata_json, metadata_json).decode(),
-                name=old.name if name is None else name,
-                description=old.description if description is None else description,
-            )
+            with _storable():
+                saved = await self._sql.save_assistant(
+                    db,
+                    assistant_id=assistant_id,
+                    graph_id=old.graph_id if graph_id is None else graph_id,
+                    config=config_json,
+                    context=context_json,
+                    metadata=merged(old.metadata_json, metadata_json).decode(),
+                    name=old.name if name is None else name,
+                    description=old.description if description is None else description,
+                )
         return Assistant.from_record(saved)
 
     async def delete(self, assistant_id: str) -> None:

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from croniter import CroniterError, croniter
+from croniter import croniter
 
 from threadmill_runs.errors import InvalidSchedule, InvalidTimezone
 
+LONGEST = 500
 HINT = (
     "Use five fields (minute, hour, day of month, month, day of week), optionally a sixth for seconds,"
     " or an alias such as @daily."
@@ -29,9 +30,11 @@ def check_timezone(name: str) -> str:
 
 def first_tick(schedule: str, timezone: str | None, now: datetime) -> datetime:
     """The first tick after `now`, in UTC; raises InvalidSchedule, also for a schedule that never ticks."""
+    if len(schedule) > LONGEST:  # parsing takes time in which nothing else is served
+        raise InvalidSchedule(f"Invalid cron schedule. Reason: it has more than {LONGEST} characters. {HINT}")
     try:
         return _tick_after(schedule, timezone, now)
-    except CroniterError as error:
+    except ValueError as error:  # CroniterError is one, but not the only one
         raise InvalidSchedule(f"Invalid cron schedule: '{schedule}'. Reason: {error}. {HINT}") from error
 
 
@@ -39,7 +42,7 @@ def next_tick(schedule: str, timezone: str | None, now: datetime, end: datetime 
     """The first tick after `now` and not after `end`, in UTC; None when there is none any more."""
     try:
         tick = _tick_after(schedule, timezone, now)
-    except CroniterError:  # it was valid once: a schedule with years has run out
+    except ValueError:  # it was valid once: a schedule with years has run out
         return None
     return tick if end is None or tick <= end else None
 

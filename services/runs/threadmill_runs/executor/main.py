@@ -11,6 +11,7 @@ from threadmill_chassis.lifecycle import run_process, supervised
 from threadmill_runs.executor.graphs.config_file import read_config
 from threadmill_runs.executor.graphs.registry import GraphRegistry
 from threadmill_runs.executor.loop_bound import share_clients_between_loops
+from threadmill_runs.executor.running import tap
 from threadmill_runs.executor.settings import ExecutorSettings
 from threadmill_runs.executor.wiring import build
 
@@ -28,6 +29,7 @@ async def _execute() -> None:
     settings = ExecutorSettings()  # pydantic-settings reads the environment
     logs.configure(settings, "executor")
     share_clients_between_loops()
+    tap.install()
     registry = GraphRegistry.load(read_config(settings.config))
     async with AsyncExitStack() as stack:
         executor = build(settings, registry, stack)

@@ -60,7 +60,9 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
         saver = (
             None
             if assignment.stateless
-            else GrpcSaver(checkpoints, control_loop, fence=assignment.fence, on_fenced=lose)
+            else GrpcSaver(
+                checkpoints, control_loop, fence=assignment.fence, on_fenced=lose, before_write=outbox.delivered
+            )
         )
         header = executors_pb2.ReportRequest.Header(fence=assignment.fence, thread_id=assignment.thread_id)
         execution = Execution(assignment, RunKwargs.of(assignment), registry, saver, store, outbox)

@@ -1,6 +1,6 @@
--- name: see_executor(executor_id)!
-INSERT INTO runs.executor (executor_id) VALUES (:executor_id)
-ON CONFLICT (executor_id) DO UPDATE SET seen_at = now();
+-- name: see_executor(executor_id, graph_ids)!
+INSERT INTO runs.executor (executor_id, graph_ids) VALUES (:executor_id, :graph_ids::text[])
+ON CONFLICT (executor_id) DO UPDATE SET seen_at = now(), graph_ids = excluded.graph_ids;
 
 -- name: forget_executors(executor_id, seconds)!
 -- The one that has detached, and those that have not been seen for long.
@@ -18,7 +18,7 @@ SET executor_id = excluded.executor_id, position = excluded.position, name = exc
 -- What nobody serves any more goes when somebody announces what is served now: not earlier, or a rolling
 -- restart would make all graphs unknown for a moment.
 DELETE FROM runs.graph g
-WHERE NOT EXISTS (SELECT FROM runs.executor e WHERE e.executor_id = g.executor_id);
+WHERE NOT EXISTS (SELECT FROM runs.executor e WHERE g.graph_id = ANY(e.graph_ids));
 
 -- name: list_graphs()
 SELECT graph_id, name, description, error FROM runs.graph ORDER BY position, graph_id;

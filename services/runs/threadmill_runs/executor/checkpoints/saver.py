@@ -25,7 +25,7 @@ from threadmill_runs.executor.checkpoints import wire
 from threadmill_runs.executor.checkpoints.bridge import ControlLoopBridge
 from threadmill_runs.executor.checkpoints.errors import LeaseLost
 from threadmill_runs.executor.checkpoints.head import Head
-from threadmill_runs.executor.checkpoints.write_queue import CALL_TIMEOUT_SECONDS, WriteQueue
+from threadmill_runs.executor.checkpoints.write_queue import CALL_TIMEOUT_SECONDS, WriteQueue, through_outages
 from threadmill_runs.executor.encoding import encode
 
 T = TypeVar("T")
@@ -37,6 +37,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     One saver belongs to one run (with its fence) or to one state operation (without). Values are serialised on the
     calling thread, never on the control loop. Reads see every write queued before them. With `require_idle` writes
     fail while a run is active on the thread.
+
+    `before_write` is awaited on the control loop before each call that writes.
 
     Raises LeaseLost once the fence is lost (after calling `on_fenced`, once, on the control loop), SaverClosed
     after `close`, grpc.aio.AioRpcError for other refusals (THREAD_BUSY) and outages.
@@ -51,13 +53,21 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         require_idle: bool = False,
         serde: SerializerProtocol | None = None,
         on_fenced: Callable[[], None] | None = None,
+        before_write: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(serde=serde or JsonPlusSerializer())  # without a pickle fallback
         self._stub = stub
         self._bridge = ControlLoopBridge(control_loop)
         self._fence = fence
         # Shared with the shallow clones that `with_allowlist` makes, so that their writes keep one order.
-        self._writes = WriteQueue(stub, control_loop, fence=fence, require_idle=require_idle, on_fenced=on_fenced)
+        self._writes = WriteQueue(
+            stub,
+            control_loop,
+            fence=fence,
+            require_idle=require_idle,
+            on_fenced=on_fenced,
+            before_write=before_write,
+        )
 
         self._head = Head(known=fence is not None)
 
@@ -215,7 +225,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         """One call, after the writes queued before it; a lost fence becomes LeaseLost."""
         await self._writes.settled()
         try:
-            return await call()
+            return await through_outages(call)
         except grpc.aio.AioRpcError as error:
             if reason_of(error) == LeaseLost.reason:
                 raise self._writes.fenced() from error

@@ -3,11 +3,13 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import grpc
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc
@@ -18,7 +20,10 @@ Op = checkpoints_pb2.WriteCheckpointsRequest.Op
 
 # A call also waits for a threads service that restarts; every write is idempotent, so the channel may repeat it.
 CALL_TIMEOUT_SECONDS = 60.0
+# So long a run waits for the service or its database to come back, as long as it keeps its lease.
+OUTAGE_SECONDS = 300.0
 _BATCH_BYTES = 32 * 1024 * 1024
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -43,12 +48,14 @@ class WriteQueue:
         fence: common_pb2.Fence | None,
         require_idle: bool,
         on_fenced: Callable[[], None] | None,
+        before_write: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._stub = stub
         self._control_loop = control_loop
         self._fence = fence
         self._require_idle = require_idle and fence is None
         self._on_fenced = on_fenced
+        self._before_write = before_write
         self._lock = threading.Lock()
         self._waiting: deque[_Write] = deque()
         self._last: Future[None] | None = None
@@ -138,7 +145,9 @@ class WriteQueue:
             ops=[write.op for write in batch],
         )
         try:
-            await self._stub.WriteCheckpoints(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
+            if self._before_write is not None:
+                await self._before_write()
+            await through_outages(lambda: self._stub.WriteCheckpoints(request, timeout=CALL_TIMEOUT_SECONDS))
         except grpc.aio.AioRpcError as error:
             fenced = reason_of(error) == LeaseLost.reason
             _answer(batch, self.fenced() if fenced else error)
@@ -146,6 +155,25 @@ class WriteQueue:
             _answer(batch, error)
         else:
             _answer(batch, None)
+
+
+async def through_outages(call: Callable[[], Awaitable[T]]) -> T:
+    """Makes a call, again and again while the service or its database is down; the run waits, and does not fail."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_is_outage),
+        wait=wait_exponential_jitter(0.2, max=2),
+        stop=stop_after_delay(OUTAGE_SECONDS),
+        reraise=True,
+    )
+
+    async def attempt() -> T:
+        return await call()
+
+    return await retrying(attempt)
+
+
+def _is_outage(error: BaseException) -> bool:
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def _answer(batch: list[_Write], error: Exception | None) -> None:

@@ -132,7 +132,7 @@ class ControlLink:
         header = executors_pb2.ReportRequest.Header(fence=assignment.fence, thread_id=assignment.thread_id)
         reporter = Reporter(self._stub, header, outbox)
         shown = encode(describe(error))
-        await outbox.put("error", shown)
+        outbox.put("error", shown)
         reporter.finish(executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_ERROR, error_json=shown))
         try:
             await reporter.run()

@@ -20,6 +20,7 @@ from threadmill_runs.executor.running.failures import describe, log_failure
 from threadmill_runs.executor.running.kwargs import RunKwargs
 from threadmill_runs.executor.running.outbox import Outbox
 from threadmill_runs.executor.running.stream_events import EventEncoder, langgraph_modes
+from threadmill_runs.executor.running.tap import listen
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +64,17 @@ class Execution:
         async with self._open() as graph:
             config = await self._start_config()
             encoder = EventEncoder(self.kwargs.stream_modes, subgraphs=self.kwargs.subgraphs)
-            async for namespace, mode, data in self._chunks(graph, config):
+
+            def emit(namespace: tuple[str, ...], mode: str, data: Any) -> None:
                 self._note(namespace, mode, data)
                 for name, data_json in encoder.encode(namespace, mode, data):
-                    await self.outbox.put(name, data_json)
+                    self.outbox.put(name, data_json)
+
+            listen(emit)
+            async for event in self._stream(graph, config):
+                if event is not None:
+                    emit((), "events", event)
+                await self.outbox.room()
             return await self._resting(graph, Outcome.RESULT_SUCCESS)
 
     def _open(self) -> Any:
@@ -101,10 +109,10 @@ class Execution:
         """The newest checkpoint of the root graph, wherever the run was forked from."""
         return {"configurable": {"thread_id": self.assignment.thread_id, "checkpoint_ns": ""}}
 
-    async def _chunks(
+    async def _stream(
         self, graph: AnyPregel, start: tuple[RunnableConfig, Any]
-    ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
-        """(namespace, mode, data) of everything that the graph streams."""
+    ) -> AsyncIterator[Mapping[str, Any] | None]:
+        """Runs the graph. Gives LangChain's events if they are asked for; what else it streams, the listener hears."""
         config, graph_input = start
         arguments: dict[str, Any] = {
             "stream_mode": langgraph_modes(self.kwargs.stream_modes),
@@ -115,20 +123,13 @@ class Execution:
         }
         if self.saver is not None:
             arguments["durability"] = self.kwargs.durability
-        if "events" in self.kwargs.stream_modes:
-            async for event in graph.astream_events(graph_input, config, version="v2", **arguments):
-                for chunk in self._of_event(event):
-                    yield chunk
+        if "events" not in self.kwargs.stream_modes:
+            async for _ in graph.astream(graph_input, config, **arguments):
+                yield None
             return
-        async for chunk in graph.astream(graph_input, config, **arguments):
-            yield chunk if self.kwargs.subgraphs else ((), *chunk)
-
-    def _of_event(self, event: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str, Any]]:
-        """A LangChain event, and what the root graph streams inside it."""
-        if event["event"] == "on_chain_stream" and event["run_id"] == self.assignment.fence.run_id:
-            inner = event["data"]["chunk"]
-            return [inner if self.kwargs.subgraphs else ((), *inner)]
-        return [((), "events", event)]
+        async for event in graph.astream_events(graph_input, config, version="v2", **arguments):
+            is_chunk = event["event"] == "on_chain_stream" and event["run_id"] == self.assignment.fence.run_id
+            yield None if is_chunk else event
 
     def _note(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
         """Remembers the last root values, which a run without checkpoints rests in, and the last step's interrupts."""
@@ -149,7 +150,7 @@ class Execution:
     async def _failed(self, error: Exception) -> Outcome:
         log_failure(error)
         shown = encode(describe(error))
-        await self.outbox.put("error", shown)
+        self.outbox.put("error", shown)
         outcome = await self.rest(Outcome.RESULT_ERROR)
         outcome.error_json = shown
         return outcome

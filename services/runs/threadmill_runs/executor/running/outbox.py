@@ -13,7 +13,7 @@ MAX_BATCH_EVENTS = 500
 
 
 class Outbox:
-    """`put` is for the user loop; all else is for the control loop."""
+    """`put` and `room` are for the user loop; all else is for the control loop."""
 
     def __init__(self, control_loop: asyncio.AbstractEventLoop) -> None:
         self._control = control_loop
@@ -27,15 +27,19 @@ class Outbox:
         self._acked_events = 0
         self._room: Future[None] | None = None
         self._closed = False
+        self._waiting: list[asyncio.Future[None]] = []
 
-    async def put(self, name: str, data_json: bytes) -> None:
-        """Sends an event; waits while too much is unacknowledged."""
+    def put(self, name: str, data_json: bytes) -> None:
+        """Sends an event."""
         self._seq += 1
         self._fresh.append(executors_pb2.ReportedEvent(seq=self._seq, name=name, data_json=data_json))
         self._put_bytes += len(data_json)
         if not self._signalled:
             self._signalled = True
             self._control.call_soon_threadsafe(self._arrived.set)
+
+    async def room(self) -> None:
+        """Waits while too much is unacknowledged."""
         if self._full() and not self._closed:
             room: Future[None] = Future()
             self._room = room
@@ -72,11 +76,31 @@ class Outbox:
         self._acked_events += len(batch)
         if not self._full():
             self._release()
+        self._tell_waiting()
+
+    async def delivered(self) -> None:
+        """Waits until everything that was put before this call is durable.
+
+        A checkpoint is written after the events of its step. So when an executor dies, a step whose events are lost
+        is executed, and seen, again; it is never skipped over.
+        """
+        put = self._seq
+        while self._acked_events < put and not self._closed:
+            waiter = self._control.create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def close(self) -> None:
         """Nobody takes events any more; the graph must not wait for room."""
         self._closed = True
         self._release()
+        self._tell_waiting()
 
     def _release(self) -> None:
         room, self._room = self._room, None

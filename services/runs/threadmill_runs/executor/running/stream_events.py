@@ -41,6 +41,7 @@ class EventEncoder:
             yield self._name(mode, namespace), encode(_without_internals(mode, data))
 
     def _name(self, mode: str, namespace: Sequence[str]) -> str:
+        # Without subgraphs LangGraph streams nothing of theirs, and what has a namespace all the same is the root's.
         return "|".join((mode, *namespace)) if self._subgraphs else mode
 
     def _messages(self, namespace: Sequence[str], message: BaseMessage, metadata: dict[str, Any]) -> Iterator[Named]:
@@ -83,8 +84,8 @@ def _debug_checkpoint(payload: dict[str, Any]) -> dict[str, Any]:
     shown["checkpoint"] = _reference(payload.get("config"))
     shown["parent_checkpoint"] = _reference(payload.get("parent_config"))
     for task in shown["tasks"]:
-        state = task.pop("state", None)
-        task["checkpoint"] = state["configurable"] if isinstance(state, dict) and "configurable" in state else None
+        if isinstance(task.get("state"), dict) and "configurable" in task["state"]:
+            task["checkpoint"] = task.pop("state")["configurable"]
     return shown
 
 
