@@ -75,7 +75,7 @@ async def test_all_runs_end_and_all_clients_see_it(
 
         for thread_id, events in zip(threads, streams, strict=True):
             ids = [event.id for event in events]
-            assert len(set(ids)) == len(ids), "an event was repeated"
+            assert len(set(ids)) == len(ids), f"an event was repeated: {[(e.id, e.event, e.data) for e in events]}"
             run = (await client.runs.list(thread_id))[0]
             thread = await client.threads.get(thread_id)
             assert (run["status"], thread["status"]) == ("success", "idle")

@@ -37,21 +37,26 @@ class RunConfig(Model):
     metadata: Absent[JsonObject] = None
 
 
-class SendTo(Model):
-    """A node to go to, with an input of its own."""
+def _check_update(update: Any) -> Any:
+    pairs = isinstance(update, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in update)
+    if not (update is None or isinstance(update, dict) or pairs):
+        fail("update: must be an object, or a list of [key, value] pairs")
+    return update
 
-    node: str
-    input: Any = None
 
-
-GoTo = str | SendTo
+def _check_goto(goto: Any) -> Any:
+    for target in goto if isinstance(goto, list) else () if goto is None else (goto,):
+        sends = isinstance(target, dict) and isinstance(target.get("node"), str)
+        if not (sends or isinstance(target, str)):
+            fail("goto: must be the name of a node, an object {node, input}, or a list of these")
+    return goto
 
 
 class RunCommand(Model):
     """The keys of a command that have a type; `resume` is any JSON, unknown keys pass through."""
 
-    update: JsonObject | list[Annotated[list[Any], Field(min_length=2, max_length=2)]] | None = None
-    goto: GoTo | list[GoTo] | None = None
+    update: Annotated[Any, AfterValidator(_check_update)] = None
+    goto: Annotated[Any, AfterValidator(_check_goto)] = None
 
 
 def _checked_by(model: type[Model]) -> Callable[[JsonObject], JsonObject]:

@@ -63,10 +63,11 @@ async def get_item(request: Request, gateway: Gateway) -> Response:
     key = request.query_params.get("key")
     if not key:
         return encode.document_response({"error": "Key is required"}, status=400)
-    joined = request.query_params.get("namespace")
-    if joined is None:
+    given = request.query_params.getlist("namespace")
+    if not given:
         raise refuse(422, "namespace: Field required")
-    namespace = joined.split(".")
+    # Labels joined by periods, or repeated, as the Agent Protocol has it.
+    namespace = given[0].split(".") if len(given) == 1 else given
     _check_labels(namespace)
     refresh = query_flag(request, "refresh_ttl") if request.query_params.get("refresh_ttl") else None
     found = await _ask(gateway, store_pb2.Op(get=store_pb2.GetOp(namespace=namespace, key=key, refresh_ttl=refresh)))
@@ -142,7 +143,7 @@ ENDPOINTS = (
         answer=answers.Item | None,
         errors=(400, 422),
         query=(
-            Query("namespace", "Labels joined by periods"),
+            Query("namespace", "Labels joined by periods, or one label each time that it is repeated"),
             Query("key", "Key within the namespace"),
             Query("refresh_ttl", "Restart the time to live", {"type": "boolean"}),
         ),

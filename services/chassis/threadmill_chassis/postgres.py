@@ -24,7 +24,16 @@ else:
     Pool = asyncpg.Pool
     Connection = asyncpg.Connection
 
-CONNECTION_ERRORS = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError)
+# What says that the server, or the way to it, is gone for the moment. Operator intervention: shutdown and crash.
+CONNECTION_ERRORS = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+# What succeeds when it is tried again.
+TRANSIENT_ERRORS = (TimeoutError, asyncpg.TooManyConnectionsError, asyncpg.TransactionRollbackError)
 
 
 class _Connection(asyncpg.Connection):
@@ -80,7 +89,7 @@ def translated() -> Iterator[None]:
     """Turns errors of the connection, as opposed to those of a statement, into Unavailable."""
     try:
         yield
-    except (*CONNECTION_ERRORS, TimeoutError, asyncpg.TooManyConnectionsError) as error:
+    except (*CONNECTION_ERRORS, *TRANSIENT_ERRORS) as error:
         log.warning("postgres_unavailable", error=repr(error))
         raise Unavailable("the database does not answer at the moment") from error
 

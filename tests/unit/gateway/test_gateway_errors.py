@@ -5,7 +5,7 @@ from typing import ClassVar
 import grpc
 import httpx
 import pytest
-from threadmill_chassis.errors import DomainError, Unavailable
+from threadmill_chassis.errors import DomainError
 from threadmill_gateway.app import create_app
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import TABLE
@@ -50,7 +50,7 @@ async def test_unknown_reason_falls_back_to_the_status(
 
 
 async def test_unavailable_service_is_503(client: httpx.AsyncClient, script: Script) -> None:
-    script.on(CountThreads=Unavailable("down"))
+    script.on(CountThreads=domain_error(grpc.StatusCode.ABORTED, "UNAVAILABLE"))  # a status that nobody retries
     response = await client.post(GENERIC, json={})
     assert (response.status_code, response.json()) == (503, {"detail": "Service Unavailable"})
 

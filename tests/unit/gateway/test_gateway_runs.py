@@ -214,6 +214,12 @@ async def test_commands_arrive_as_the_client_sent_them(
         ),
         (
             RUNS,
+            {**MINIMAL, "command": {"goto": {"input": 1}}},
+            422,
+            "command: goto: must be the name of a node, an object {node, input}, or a list of these",
+        ),
+        (
+            RUNS,
             {**MINIMAL, "config": {"recursion_limit": "5"}},
             422,
             "config: recursion_limit: Input should be a valid integer",

@@ -94,6 +94,14 @@ async def test_get_needs_a_key(client: httpx.AsyncClient, query: str) -> None:
     assert (response.status_code, response.json()) == (400, {"error": "Key is required"})
 
 
+async def test_namespace_may_be_one_label_each_as_in_the_agent_protocol(
+    client: httpx.AsyncClient, script: Script
+) -> None:
+    script.on(Batch=stored(item=item_row()))
+    assert (await client.get(f"{ITEMS}?key=k1&namespace=u1&namespace=mem")).json()["key"] == "k1"
+    assert list(op(script).get.namespace) == ["u1", "mem"]
+
+
 async def test_get_needs_a_namespace(client: httpx.AsyncClient) -> None:
     for query in ("key=k", "key=k&namespace=", "key=k&namespace=a..b"):
         assert (await client.get(f"{ITEMS}?{query}")).status_code == 422

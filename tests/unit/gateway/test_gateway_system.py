@@ -3,7 +3,6 @@
 import httpx
 import pytest
 from openapi_spec_validator import validate
-from threadmill_chassis.errors import Unavailable
 from threadmill_chassis.grpc_server import AddressInUse
 from threadmill_gateway.app import ENDPOINTS
 from threadmill_gateway.openapi import openapi
@@ -12,6 +11,7 @@ from threadmill_gateway.settings import GatewaySettings
 from threadmill_protos.runs.v1 import runs_pb2
 
 from .gateway_script import THREAD_ID, Script, thread_row
+from .reasons import reason
 
 
 @pytest.mark.parametrize("path", ["/ok", "/", "/ok?check_db=1"])
@@ -45,7 +45,7 @@ async def test_metrics_count_requests_by_route_and_show_the_queue(client: httpx.
 
 
 async def test_metrics_do_without_the_runs_api(client: httpx.AsyncClient, script: Script) -> None:
-    script.on(GetQueueStats=Unavailable("down"))
+    script.on(GetQueueStats=reason("UNAVAILABLE"))
     response = await client.get("/metrics")
     assert response.status_code == 200
     assert "lg_api_workers" not in response.text

@@ -16,7 +16,8 @@ class Head:
         self._known = known  # without a fence others may write, and nothing is known
         self._checkpoint: checkpoints_pb2.Checkpoint | None = None
         self._blobs: dict[str, checkpoints_pb2.ChannelBlob] = {}
-        # By checkpoint: LangGraph may store a task's writes before the checkpoint that they belong to.
+        # By checkpoint: LangGraph may store a task's writes before the checkpoint that they belong to, and before
+        # older ones. Checkpoint ids sort by time.
         self._writes: dict[str, Writes] = {}
 
     def saw(self, request: checkpoints_pb2.GetCheckpointRequest, found: checkpoints_pb2.Checkpoint) -> None:
@@ -34,7 +35,7 @@ class Head:
             return
         self._blobs.update((blob.channel, blob) for blob in put.channel_blobs)
         self._checkpoint = put
-        self._writes = {put.checkpoint_id: self._writes.get(put.checkpoint_id, {})}
+        self._writes = {key: writes for key, writes in self._writes.items() if key >= put.checkpoint_id}
 
     def write(self, task: checkpoints_pb2.TaskWrites) -> None:
         """The run stored writes; of the same one again, special channels replace and others keep what is there."""
