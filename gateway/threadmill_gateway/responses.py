@@ -26,6 +26,8 @@ else:
 
 Outcome = runs_pb2.WaitRunResponse.Outcome
 Shape = Callable[[Outcome], Awaitable[bytes]]
+# Opens a stream anew after the event with this id; empty: none has come yet.
+Rejoin = Callable[[str], Call]
 
 WAIT_REJOINS = 5
 REJOIN_SECONDS = 0.5
@@ -93,7 +95,10 @@ class LastingReply(Response):
 
 
 class EventStream(LastingReply):
-    """Server-sent events of a run or a thread. A clean end when the process shuts down: clients look and reconnect."""
+    """Server-sent events of a run or a thread. A clean end when the process shuts down: clients look and reconnect.
+
+    `rejoin` opens the stream anew when the service behind it goes away in between.
+    """
 
     beat = sse.HEARTBEAT
     may_end_early = True
@@ -106,18 +111,36 @@ class EventStream(LastingReply):
         closing: asyncio.Event,
         *,
         with_ids: bool,
+        rejoin: Rejoin | None = None,
     ) -> None:
         super().__init__(call, {**sse.HEADERS, **headers}, beat_seconds, closing)
         self._with_ids = with_ids
+        self._rejoin = rejoin
+        self._last_event_id = ""
 
     async def _write(self, send: Send) -> None:
         try:
-            while (message := await _next(self._call)) is not None:
-                chunk = sse.frames(message.batch.events, self._with_ids)
-                if chunk:
-                    await _body(send, chunk)
+            await self._write_all(send)
         except grpc.aio.AioRpcError as error:
             await _body(send, sse.error_frame(problem_of(error)))
+
+    async def _write_all(self, send: Send) -> None:
+        """Writes what comes; a replica that goes away in between is not the client's concern."""
+        attempts = 0
+        while True:
+            try:
+                while (message := await _next(self._call)) is not None:
+                    events = message.batch.events
+                    if events:
+                        await _body(send, sse.frames(events, self._with_ids))
+                        self._last_event_id, attempts = events[-1].id, 0
+                return
+            except grpc.aio.AioRpcError as error:
+                attempts += 1
+                if self._rejoin is None or attempts > WAIT_REJOINS or reason_of(error) != "UNAVAILABLE":
+                    raise
+            await asyncio.sleep(REJOIN_SECONDS * (attempts - 1))
+            self._call = self._rejoin(self._last_event_id)
 
 
 async def as_it_came(outcome: Outcome) -> bytes:

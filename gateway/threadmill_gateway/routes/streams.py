@@ -39,6 +39,7 @@ from threadmill_gateway.routes.runs import (
 )
 
 THREAD_STREAM_MODES = frozenset({"run_modes", "lifecycle", "state_update"})
+BEFORE_ALL = "0-0"
 _THREAD_EVENT_ID = re.compile(r"-|\d+(?:-\d+)?")
 
 
@@ -160,20 +161,26 @@ async def _create_and_stream(
     with answering(**REFUSALS):
         call, run = await begin_stream(gateway, wanted)
     headers = stream_headers(question.thread_id, run.run_id)
-    return event_stream(gateway, call, headers, with_ids=body.stream_resumable)
+    again = runs_pb2.StreamRunRequest(
+        run=runs_pb2.RunRef(thread_id=run.thread_id, run_id=run.run_id),
+        continue_after=BEFORE_ALL,
+        cancel_on_disconnect=wanted.cancel_on_disconnect,
+    )
+    return event_stream(gateway, call, headers, with_ids=body.stream_resumable, again=again)
 
 
 async def join_stream(request: Request, gateway: Gateway) -> Response:
     """Follows an existing run. An unknown one is an `error` event, not a 404."""
     reference = run_ref(request)
     headers = stream_headers(reference.thread_id, reference.run_id)
+    question = stream_question(request, reference)
     try:
-        call, run = await begin_stream(gateway, stream_question(request, reference))
+        call, run = await begin_stream(gateway, question)
     except grpc.aio.AioRpcError as error:
         if reason_of(error) != "RUN_NOT_FOUND":
             raise
         return event_reply("error", problem_of(error), headers)
-    return event_stream(gateway, call, headers, with_ids=is_resumable(run))
+    return event_stream(gateway, call, headers, with_ids=is_resumable(run), again=question)
 
 
 def stream_question(request: Request, reference: runs_pb2.RunRef) -> runs_pb2.StreamRunRequest:
@@ -204,9 +211,32 @@ def is_resumable(run: runs_pb2.Run) -> bool:
     return bool(orjson.loads(run.kwargs_json or b"{}").get("resumable"))
 
 
-def event_stream(gateway: Gateway, call: Call, headers: dict[str, str], *, with_ids: bool) -> EventStream:
-    """The response to a stream that has begun."""
-    return EventStream(call, headers, gateway.settings.heartbeat_seconds, gateway.closing, with_ids=with_ids)
+def event_stream(
+    gateway: Gateway,
+    call: Call,
+    headers: dict[str, str],
+    *,
+    with_ids: bool,
+    again: runs_pb2.StreamRunRequest | None = None,
+) -> EventStream:
+    """The response to a stream that has begun. `again`: how to open it anew when no event has come yet."""
+
+    def rejoin(last_event_id: str) -> Call:
+        question = runs_pb2.StreamRunRequest()
+        question.CopyFrom(again)  # type: ignore[arg-type]  # given wherever this is passed on
+        if last_event_id:
+            question.continue_after = last_event_id
+        return gateway.clients.follow(gateway.clients.runs.StreamRun, question)
+
+    settings = gateway.settings
+    return EventStream(
+        call,
+        headers,
+        settings.heartbeat_seconds,
+        gateway.closing,
+        with_ids=with_ids,
+        rejoin=rejoin if again is not None else None,
+    )
 
 
 async def stream_thread(request: Request, gateway: Gateway) -> Response:

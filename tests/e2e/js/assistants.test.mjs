@@ -9,7 +9,10 @@ const client = connect();
 const make = (more = {}) => client.assistants.create({ graphId: "echo", name: `js ${randomUUID()}`, ...more });
 
 test("every graph has an assistant, found by graph and metadata", async () => {
-  const [assistant, ...others] = await client.assistants.search({ graphId: "steps", metadata: { created_by: "system" } });
+  const [assistant, ...others] = await client.assistants.search({
+    graphId: "steps",
+    metadata: { created_by: "system" },
+  });
   assert.equal(others.length, 0);
   assert.equal(assistant.assistant_id, "01d10e59-d4b4-51ec-8e94-9b2716b34de8");
   assert.equal(assistant.name, "steps");
@@ -17,7 +20,12 @@ test("every graph has an assistant, found by graph and metadata", async () => {
 });
 
 test("one's own assistant is created, found, used and deleted", async () => {
-  const own = await make({ graphId: "configured", metadata: { m: 1 }, context: { tone: "own", size: 2 }, description: "mine" });
+  const own = await make({
+    graphId: "configured",
+    metadata: { m: 1 },
+    context: { tone: "own", size: 2 },
+    description: "mine",
+  });
   assert.deepEqual([own.version, own.description, own.metadata], [1, "mine", { m: 1 }]);
   assert.deepEqual(await client.assistants.search({ name: own.name }), [own]);
   assert.equal(await client.assistants.count({ name: own.name }), 1);
@@ -38,7 +46,10 @@ test("each update makes a version, and any version can be made the latest", asyn
   const { assistant_id: id, name } = await make({ metadata: { m: 1 } });
   const second = await client.assistants.update(id, { name: `${name} again`, metadata: { n: 2 } });
   assert.deepEqual([second.version, second.metadata], [2, { m: 1, n: 2 }]);
-  assert.deepEqual((await client.assistants.getVersions(id)).map((each) => each.version), [2, 1]);
+  assert.deepEqual(
+    (await client.assistants.getVersions(id)).map((each) => each.version),
+    [2, 1],
+  );
   const restored = await client.assistants.setLatest(id, 1);
   assert.deepEqual([restored.version, restored.name], [1, name]);
 });
@@ -57,7 +68,10 @@ test("search goes in pages", async () => {
 test("the drawing of a graph, with and without its subgraphs", async () => {
   const id = await systemAssistant(client, "nested");
   const plain = await client.assistants.getGraph(id);
-  assert.deepEqual(plain.nodes.map((node) => node.id), ["__start__", "outer", "child", "__end__"]);
+  assert.deepEqual(
+    plain.nodes.map((node) => node.id),
+    ["__start__", "outer", "child", "__end__"],
+  );
   assert.ok(plain.edges.some((edge) => edge.source === "outer" && edge.target === "child"));
   for (const xray of [true, 1]) {
     const deep = await client.assistants.getGraph(id, { xray });
@@ -82,7 +96,12 @@ test("subgraphs are listed, and found by namespace", async () => {
 });
 
 test("what does not exist is not found", async () => {
-  for (const question of [client.assistants.get(UNKNOWN), client.assistants.getGraph(UNKNOWN), client.assistants.getSchemas(UNKNOWN), make({ graphId: "nope" })]) {
-    await assert.rejects(question, { status: 404 });
+  for (const ask of [
+    () => client.assistants.get(UNKNOWN),
+    () => client.assistants.getGraph(UNKNOWN),
+    () => client.assistants.getSchemas(UNKNOWN),
+    () => make({ graphId: "nope" }),
+  ]) {
+    await assert.rejects(ask, { status: 404 });
   }
 });

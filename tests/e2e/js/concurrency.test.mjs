@@ -31,7 +31,10 @@ test("an enqueued run waits its turn", async () => {
 });
 
 test("an interrupting run keeps the checkpoints of the other, a rolling back one does not", async () => {
-  for (const [multitaskStrategy, log] of [["interrupt", ["entered A", "entered B", "left B"]], ["rollback", ["entered B", "left B"]]]) {
+  for (const [multitaskStrategy, log] of [
+    ["interrupt", ["entered A", "entered B", "left B"]],
+    ["rollback", ["entered B", "left B"]],
+  ]) {
     const threadId = await newThread(client);
     await startGated(client, threadId, new Gate());
     const result = await client.runs.wait(threadId, "gated", { input: Gate.opened().input("B"), multitaskStrategy });

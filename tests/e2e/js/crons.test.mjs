@@ -32,7 +32,10 @@ describe("crons", { skip: flags.crons ? false : "this server has no crons" }, ()
     const threadId = await newThread(client);
     const cron = await client.crons.createForThread(threadId, "echo", YEARLY);
     assert.equal(cron.thread_id, threadId);
-    assert.deepEqual((await client.crons.search({ threadId })).map((each) => each.cron_id), [cron.cron_id]);
+    assert.deepEqual(
+      (await client.crons.search({ threadId })).map((each) => each.cron_id),
+      [cron.cron_id],
+    );
     await client.threads.delete(threadId);
     assert.deepEqual(await client.crons.search({ threadId }), []);
   });
@@ -51,14 +54,18 @@ describe("crons", { skip: flags.crons ? false : "this server has no crons" }, ()
   test("crons are sorted, paged and selected from", async () => {
     const assistantId = await ownAssistant();
     const crons = [];
-    for (const day of [1, 2]) crons.push(await client.crons.create(assistantId, { ...YEARLY, schedule: `0 0 ${day} 1 *` }));
+    for (const day of [1, 2])
+      crons.push(await client.crons.create(assistantId, { ...YEARLY, schedule: `0 0 ${day} 1 *` }));
     const query = { assistantId, sortBy: "next_run_date", sortOrder: "asc", select: ["cron_id"] };
     assert.deepEqual(await client.crons.search({ ...query, limit: 1, offset: 1 }), [{ cron_id: crons[1].cron_id }]);
     for (const cron of crons) await client.crons.delete(cron.cron_id);
   });
 
   test("wrong schedules and unknown things are refused", async () => {
-    await assert.rejects(client.crons.create("echo", { ...YEARLY, schedule: "bogus" }), { status: 422, message: /schedule/ });
+    await assert.rejects(client.crons.create("echo", { ...YEARLY, schedule: "bogus" }), {
+      status: 422,
+      message: /schedule/,
+    });
     await assert.rejects(client.crons.create("nope", YEARLY), { status: 404 });
     await assert.rejects(client.crons.createForThread(UNKNOWN, "echo", YEARLY), { status: 404 });
     await assert.rejects(client.crons.update(UNKNOWN, { enabled: false }), { status: 404 });

@@ -26,18 +26,24 @@ test("streams show the interrupt, and the command's answer goes on", async () =>
   const shown = asked.filter((part) => part.data.__interrupt__);
   assert.deepEqual(shown.map((part) => part.event).sort(), ["updates", "values"]);
   for (const part of shown) assert.deepEqual(part.data.__interrupt__[0].value, { question: "ok?" });
-  const resumed = await collect(client.runs.stream(threadId, "ask", { command: { resume: "yes" }, streamMode: "updates" }));
-  assert.deepEqual(resumed.slice(1).map((part) => part.data), [
-    { ask: { log: ["answered yes"] } },
-    { finish: { log: ["finished"] } },
-  ]);
+  const resumed = await collect(
+    client.runs.stream(threadId, "ask", { command: { resume: "yes" }, streamMode: "updates" }),
+  );
+  assert.deepEqual(
+    resumed.slice(1).map((part) => part.data),
+    [{ ask: { log: ["answered yes"] } }, { finish: { log: ["finished"] } }],
+  );
   const thread = await client.threads.get(threadId);
   assert.equal(thread.status, "idle");
   assert.deepEqual(thread.interrupts, {});
 });
 
 test("falsy answers are answers", async () => {
-  for (const [resume, said] of [[false, "False"], [0, "0"], ["", ""]]) {
+  for (const [resume, said] of [
+    [false, "False"],
+    [0, "0"],
+    ["", ""],
+  ]) {
     const threadId = await newThread(client);
     await client.runs.wait(threadId, "ask", QUESTION);
     const result = await client.runs.wait(threadId, "ask", { command: { resume } });

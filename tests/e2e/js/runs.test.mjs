@@ -130,7 +130,10 @@ test("a failing run throws in wait, unless told not to", async () => {
 
 test("a failing stream ends in an error event, whose text may be masked", async () => {
   const threadId = await newThread(client);
-  for (const [error, message] of [["ValueError", "bad value here"], ["OSError", "An internal error occurred"]]) {
+  for (const [error, message] of [
+    ["ValueError", "bad value here"],
+    ["OSError", "An internal error occurred"],
+  ]) {
     const parts = await collect(client.runs.stream(threadId, "failing", { input: { error }, streamMode: "updates" }));
     assert.deepEqual(events(parts), ["metadata", "error"]);
     assert.deepEqual(parts[1].data, { error, message });
@@ -154,7 +157,7 @@ test("what cannot be run is refused before the stream", async () => {
 });
 
 test("unicode and large documents arrive as they left", async () => {
-  const text = "grüße 🧵 \u2028 \" \\ \r\n ".repeat(5000);
+  const text = 'grüße 🧵 \u2028 " \\ \r\n '.repeat(5000);
   const parts = await collect(client.runs.stream(null, "echo", { input: { text }, streamMode: "values" }));
   assert.equal(parts.at(-1).data.answer, `echo: ${text}`);
 });

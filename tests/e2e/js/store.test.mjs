@@ -29,24 +29,35 @@ test("a deleted or unknown item is null", async () => {
 test("search finds below a prefix, by content and in pages", async () => {
   const root = freshRoot();
   for (const n of [0, 1, 2, 3]) await client.store.putItem([root, String(n % 2)], `k${n}`, { n, odd: n % 2 === 1 });
-  const keys = async (options) => (await client.store.searchItems([root], options)).items.map((item) => item.key).sort();
+  const keys = async (options) =>
+    (await client.store.searchItems([root], options)).items.map((item) => item.key).sort();
   assert.deepEqual(await keys(), ["k0", "k1", "k2", "k3"]);
   assert.deepEqual(await keys({ filter: { odd: true } }), ["k1", "k3"]);
   assert.deepEqual(await keys({ filter: { n: { $gte: 1, $lt: 3 } } }), ["k1", "k2"]);
   assert.equal((await keys({ limit: 3, offset: 2 })).length, 2);
-  const { items: [item] } = await client.store.searchItems([root, "1"], { filter: { n: 3 } });
+  const {
+    items: [item],
+  } = await client.store.searchItems([root, "1"], { filter: { n: 3 } });
   assert.deepEqual(item.namespace, [root, "1"]);
   assert.ok(item.createdAt);
 });
 
 test("namespaces are listed by prefix, suffix and depth", async () => {
   const root = freshRoot();
-  const all = [[root, "u1", "mem"], [root, "u1", "mem", "deep"], [root, "u2", "else"], [root, "u2", "mem"]];
+  const all = [
+    [root, "u1", "mem"],
+    [root, "u1", "mem", "deep"],
+    [root, "u2", "else"],
+    [root, "u2", "mem"],
+  ];
   for (const namespace of all) await client.store.putItem(namespace, "k", { n: 1 });
   const namespaces = async (options) => (await client.store.listNamespaces({ prefix: [root], ...options })).namespaces;
   assert.deepEqual(await namespaces(), all);
   assert.deepEqual(await namespaces({ suffix: ["mem"] }), [all[0], all[3]]);
-  assert.deepEqual(await namespaces({ maxDepth: 2 }), [[root, "u1"], [root, "u2"]]);
+  assert.deepEqual(await namespaces({ maxDepth: 2 }), [
+    [root, "u1"],
+    [root, "u2"],
+  ]);
   assert.deepEqual(await namespaces({ limit: 1, offset: 2 }), [all[2]]);
 });
 

@@ -7,7 +7,11 @@ import { Gate, apiUrl, collect, connect, events, newThread, readUpTo, runHas, sa
 
 const client = connect();
 const stream = (threadId, graph, options) => collect(client.runs.stream(threadId, graph, options));
-const texts = (parts) => parts.filter((part) => part.event === "messages").map((part) => part.data[0].content).filter(Boolean);
+const texts = (parts) =>
+  parts
+    .filter((part) => part.event === "messages")
+    .map((part) => part.data[0].content)
+    .filter(Boolean);
 const tokens = (count) => Array.from({ length: count }, (_, n) => `t${n} `);
 
 test("metadata comes first, and the run has ended when its stream has", async () => {
@@ -25,18 +29,25 @@ test("metadata comes first, and the run has ended when its stream has", async ()
 
 test("values are the whole state, updates what each node wrote", async () => {
   const values = await stream(null, "nested", { input: { log: ["in"] }, streamMode: "values" });
-  assert.deepEqual(values.slice(1).map((part) => part.data.log.length), [1, 2, 5]);
+  assert.deepEqual(
+    values.slice(1).map((part) => part.data.log.length),
+    [1, 2, 5],
+  );
   const updates = await stream(null, "echo", { input: { text: "hi" }, streamMode: "updates" });
-  assert.deepEqual(updates.slice(1).map(({ event, data }) => ({ event, data })), [
-    { event: "updates", data: { reply: { answer: "echo: hi" } } },
-  ]);
+  assert.deepEqual(
+    updates.slice(1).map(({ event, data }) => ({ event, data })),
+    [{ event: "updates", data: { reply: { answer: "echo: hi" } } }],
+  );
 });
 
 test("message tuples are chunks with metadata", async () => {
   const parts = (await stream(null, "chat", { input: says("hello"), streamMode: "messages-tuple" })).slice(1);
   assert.ok(parts.length > 5);
   assert.equal(texts(parts).join(""), "you said hello as message 1");
-  for (const { event, data: [chunk, metadata] } of parts) {
+  for (const {
+    event,
+    data: [chunk, metadata],
+  } of parts) {
     assert.equal(event, "messages");
     assert.equal(chunk.type, "AIMessageChunk");
     assert.equal(metadata.langgraph_node, "answer");
@@ -53,7 +64,10 @@ test("messages accumulate", async () => {
 
 test("custom is what the writer got", async () => {
   const parts = await stream(null, "chat", { input: says("hello"), streamMode: "custom" });
-  assert.deepEqual(parts.slice(1).map((part) => [part.event, part.data]), [["custom", { heard: "hello" }]]);
+  assert.deepEqual(
+    parts.slice(1).map((part) => [part.event, part.data]),
+    [["custom", { heard: "hello" }]],
+  );
 });
 
 test("several modes at once keep their order", async () => {
@@ -69,9 +83,18 @@ test("debug, tasks, checkpoints and events are streamed", async () => {
   const streamMode = ["debug", "tasks", "checkpoints", "events"];
   const parts = await stream(threadId, "echo", { input: { text: "hi" }, streamMode });
   const of = (name) => parts.filter((part) => part.event === name).map((part) => part.data);
-  assert.deepEqual(of("tasks").map((task) => task.name), ["reply", "reply"]);
-  assert.deepEqual(of("checkpoints").map((checkpoint) => checkpoint.metadata.step), [-1, 0, 1]);
-  assert.deepEqual(of("debug").map((debug) => debug.type), ["checkpoint", "checkpoint", "task", "task_result", "checkpoint"]);
+  assert.deepEqual(
+    of("tasks").map((task) => task.name),
+    ["reply", "reply"],
+  );
+  assert.deepEqual(
+    of("checkpoints").map((checkpoint) => checkpoint.metadata.step),
+    [-1, 0, 1],
+  );
+  assert.deepEqual(
+    of("debug").map((debug) => debug.type),
+    ["checkpoint", "checkpoint", "task", "task_result", "checkpoint"],
+  );
   assert.equal(of("events")[0].event, "on_chain_start");
 });
 
@@ -82,7 +105,10 @@ test("subgraphs are named in the event, and silent unless asked for", async () =
   assert.match(inner.event, /^updates\|child:/);
   assert.deepEqual(inner.data, { inner: { log: ["inner unasked"] } });
   const plain = await stream(null, "nested", options);
-  assert.deepEqual(plain.slice(1).map((part) => Object.keys(part.data)), [["outer"], ["child"]]);
+  assert.deepEqual(
+    plain.slice(1).map((part) => Object.keys(part.data)),
+    [["outer"], ["child"]],
+  );
 });
 
 test("tokens of a subgraph two levels down carry its whole path", async () => {
@@ -135,7 +161,10 @@ test("a reader that joins later gets what comes next", async () => {
   await answered;
   gate.open();
   const updates = (await reading).filter((part) => part.event === "updates");
-  assert.deepEqual(updates.map((part) => part.data), [{ enter: { log: ["entered B"] } }, { wait: { log: ["left B"] } }]);
+  assert.deepEqual(
+    updates.map((part) => part.data),
+    [{ enter: { log: ["entered B"] } }, { wait: { log: ["left B"] } }],
+  );
 });
 
 test("a finished run's stream can be taken up after any event, by mode too", async () => {
@@ -149,20 +178,33 @@ test("a finished run's stream can be taken up after any event, by mode too", asy
     assert.deepEqual(rest, whole.slice(index + 1));
   }
   assert.deepEqual(await collect(client.runs.joinStream(threadId, runId)), []);
-  const filtered = await collect(client.runs.joinStream(threadId, runId, { lastEventId: "-1", streamMode: ["values"] }));
-  assert.deepEqual(filtered, whole.filter((part) => part.event === "values"));
+  const filtered = await collect(
+    client.runs.joinStream(threadId, runId, { lastEventId: "-1", streamMode: ["values"] }),
+  );
+  assert.deepEqual(
+    filtered,
+    whole.filter((part) => part.event === "values"),
+  );
 });
 
 test("a run goes on when its reader leaves, and can be joined again", async () => {
   const threadId = await newThread(client);
   const gate = new Gate();
-  const options = { input: gate.input("A"), streamMode: ["updates", "custom"], streamResumable: true, onDisconnect: "continue" };
+  const options = {
+    input: gate.input("A"),
+    streamMode: ["updates", "custom"],
+    streamResumable: true,
+    onDisconnect: "continue",
+  };
   const head = await readUpTo("custom", (signal) => client.runs.stream(threadId, "gated", { ...options, signal }));
   const { run_id: runId } = head[0].data;
   gate.open();
   const lastEventId = head.at(-1).id;
   const tail = await collect(client.runs.joinStream(threadId, runId, { lastEventId }));
-  assert.deepEqual(tail.map((part) => part.data), [{ wait: { log: ["left A"] } }]);
+  assert.deepEqual(
+    tail.map((part) => part.data),
+    [{ wait: { log: ["left A"] } }],
+  );
 });
 
 test("a run is cancelled when its reader leaves and asked for it", async () => {
@@ -186,7 +228,10 @@ async function cutter(cutAfter) {
   const server = createServer((down) => {
     const up = dial(Number(port), hostname);
     let left = null;
-    down.on("error", () => up.destroy()).on("close", () => up.destroy()).pipe(up);
+    down
+      .on("error", () => up.destroy())
+      .on("close", () => up.destroy())
+      .pipe(up);
     up.on("error", () => down.destroy()).on("close", () => down.destroy());
     up.on("data", (chunk) => {
       if (left === null && cutAfter.length && chunk.includes("text/event-stream")) left = cutAfter.shift();
@@ -207,7 +252,9 @@ test("the SDK reconnects by itself and misses nothing", async (t) => {
   const cautious = connect(`http://127.0.0.1:${server.address().port}`);
   const threadId = await newThread(client);
   const input = says("go", { count: 40, pause: 0.01 });
-  const parts = await collect(cautious.runs.stream(threadId, "tokens", { input, streamMode: "messages-tuple", streamResumable: true }));
+  const parts = await collect(
+    cautious.runs.stream(threadId, "tokens", { input, streamMode: "messages-tuple", streamResumable: true }),
+  );
   assert.deepEqual(cuts, []);
   assert.deepEqual(texts(parts), tokens(40));
   assert.equal(events(parts).filter((name) => name === "metadata").length, 1);

@@ -67,7 +67,9 @@ test("a copy goes its own way", async () => {
   await client.runs.wait(threadId, "chat", { input: says("one") });
   const copy = await client.threads.copy(threadId);
   await client.runs.wait(copy.thread_id, "chat", { input: says("two") });
-  const counts = [threadId, copy.thread_id].map(async (id) => (await client.threads.getState(id)).values.messages.length);
+  const counts = [threadId, copy.thread_id].map(
+    async (id) => (await client.threads.getState(id)).values.messages.length,
+  );
   assert.deepEqual(await Promise.all(counts), [2, 4]);
 });
 
@@ -102,7 +104,10 @@ test("history goes from the newest back, and each checkpoint can be read", async
   const threadId = await newThread(client);
   await echo(threadId);
   const history = await client.threads.getHistory(threadId);
-  assert.deepEqual(history.map((state) => state.metadata.step), [1, 0, -1]);
+  assert.deepEqual(
+    history.map((state) => state.metadata.step),
+    [1, 0, -1],
+  );
   const [newest, middle, oldest] = history;
   assert.deepEqual(await client.threads.getHistory(threadId, { limit: 1 }), [newest]);
   const before = { configurable: newest.checkpoint };
@@ -149,7 +154,9 @@ test("a fork of a past checkpoint runs from there", async () => {
 test("the thread's stream follows run after run", async () => {
   const threadId = await newThread(client);
   for (const text of ["one", "two"]) {
-    await collect(client.runs.stream(threadId, "echo", { input: { text }, streamMode: "updates", streamResumable: true }));
+    await collect(
+      client.runs.stream(threadId, "echo", { input: { text }, streamMode: "updates", streamResumable: true }),
+    );
   }
   const leaving = new AbortController();
   const parts = [];

@@ -595,12 +595,17 @@ class StreamRunRequest(_message.Message):
     LAST_EVENT_ID_FIELD_NUMBER: _builtins.int
     STREAM_MODES_FIELD_NUMBER: _builtins.int
     CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    CONTINUE_AFTER_FIELD_NUMBER: _builtins.int
     last_event_id: _builtins.str
     """Only for an existing run: `-1` replays all, an event id everything after it, anything else (or empty)
     starts now. Only a resumable run is replayed.
     """
     cancel_on_disconnect: _builtins.bool
     """Cancel the run (action interrupt) when the client goes before the end."""
+    continue_after: _builtins.str
+    """Only for an existing run: goes on after this event id (`0-0`: from the run's first event), whether the run is
+    resumable or not. For a caller whose own client is still there, after a replica has gone.
+    """
     @_builtins.property
     def create(self) -> Global___CreateRunRequest:
         """Create this run and stream it from its first event."""
@@ -621,10 +626,11 @@ class StreamRunRequest(_message.Message):
         last_event_id: _builtins.str = ...,
         stream_modes: _abc.Iterable[_builtins.str] | None = ...,
         cancel_on_disconnect: _builtins.bool = ...,
+        continue_after: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create", b"create", "run", b"run", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect", "create", b"create", "last_event_id", b"last_event_id", "run", b"run", "stream_modes", b"stream_modes", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect", "continue_after", b"continue_after", "create", b"create", "last_event_id", b"last_event_id", "run", b"run", "stream_modes", b"stream_modes", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["create", "run"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

@@ -21,4 +21,4 @@ async def _serve() -> None:
     async with AsyncExitStack() as stack:
         api = await build(settings, stack)
         await stack.enter_async_context(serving(settings, settings.bind, api.registrations))
-        await supervised(**api.duties)
+        await supervised(api.stop, **api.duties)

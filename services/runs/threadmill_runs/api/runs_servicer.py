@@ -3,7 +3,7 @@
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -59,6 +59,8 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         self._dispatcher = dispatcher
         self._threads = threads
         self._crons = crons
+        # Set when the process is told to stop.
+        self.stopping = False
 
     async def CreateRun(self, request: runs_pb2.CreateRunRequest, context: Context) -> runs_pb2.Run:
         return run_proto(await self._acceptor.accept(request))
@@ -108,6 +110,11 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         self, request: runs_pb2.StreamRunRequest, context: Context
     ) -> AsyncIterator[runs_pb2.StreamRunResponse]:
         creating = request.WhichOneof("target") == "create"
+        wanted = mode_filter(request.stream_modes)
+        if request.continue_after:
+            async for response in self._continued(request, wanted):
+                yield response
+            return
         existing = None if creating else await self._find(request.run)
         async with self._watching(request.create if creating else None, existing) as (run, subscription):
             ended = False
@@ -116,15 +123,33 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
                 await subscription.start(replay)
                 current = await self._repo.get(run.run_id)  # it may have ended before we were subscribed
                 ended = replay is None and (current is None or not current.state.active)
-            async with self._cancelling_when_left(run, request.cancel_on_disconnect):
+            async with self._cancelling_when_left(run.run_id, request.cancel_on_disconnect):
                 yield runs_pb2.StreamRunResponse(run=run_proto(run))
                 if ended:
                     return
-                wanted = mode_filter(request.stream_modes)
-                async for events in self._follow(run, subscription):
-                    batch = [each for each in events if each.name != END_EVENT and wanted(each)]
-                    if batch:
-                        yield runs_pb2.StreamRunResponse(batch=runs_pb2.EventBatch(events=batch))
+                async for response in self._shown(run.run_id, subscription, wanted):
+                    yield response
+
+    async def _continued(
+        self, request: runs_pb2.StreamRunRequest, wanted: Callable[[runs_pb2.Event], bool]
+    ) -> AsyncIterator[runs_pb2.StreamRunResponse]:
+        """The rest of a stream that another replica has begun; the run may have ended, and be gone, meanwhile."""
+        ref = request.run
+        async with (
+            self._hub.subscribe(ref.thread_id) as subscription,
+            self._cancelling_when_left(ref.run_id, request.cancel_on_disconnect),
+        ):
+            await subscription.start(EventId.parse(request.continue_after) or START)
+            async for response in self._shown(ref.run_id, subscription, wanted):
+                yield response
+
+    async def _shown(
+        self, run_id: str, subscription: Subscription, wanted: Callable[[runs_pb2.Event], bool]
+    ) -> AsyncIterator[runs_pb2.StreamRunResponse]:
+        async for events in self._follow(run_id, subscription):
+            batch = [each for each in events if each.name != END_EVENT and wanted(each)]
+            if batch:
+                yield runs_pb2.StreamRunResponse(batch=runs_pb2.EventBatch(events=batch))
 
     async def WaitRun(
         self, request: runs_pb2.WaitRunRequest, context: Context
@@ -136,10 +161,10 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
                 await subscription.start(None)
                 existing = await self._repo.get(run.run_id)  # it may have ended before we were subscribed
             outcome = WaitedOutcome(self._threads, run)
-            async with self._cancelling_when_left(run, request.cancel_on_disconnect):
+            async with self._cancelling_when_left(run.run_id, request.cancel_on_disconnect):
                 yield runs_pb2.WaitRunResponse(run=run_proto(run))
                 if creating or (existing is not None and existing.state.active):
-                    async for events in self._follow(run, subscription):
+                    async for events in self._follow(run.run_id, subscription):
                         outcome.take(events)
             if outcome.state is None:  # nobody told us: it had ended before, or Redis lost the end
                 ended = await self._repo.get(run.run_id)
@@ -164,25 +189,28 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
                 await subscription.start_empty()
                 yield await self._acceptor.accept(create), subscription
 
-    async def _follow(self, run: Run, subscription: Subscription) -> AsyncIterator[list[runs_pb2.Event]]:
+    async def _follow(self, run_id: str, subscription: Subscription) -> AsyncIterator[list[runs_pb2.Event]]:
         async def is_active() -> bool:
             try:
-                current = await self._repo.get(run.run_id)
+                current = await self._repo.get(run_id)
             except Unavailable:  # it will be asked again
                 return True
             return current is not None and current.state.active
 
-        async for events in follow(subscription, run.run_id, is_active):
+        async for events in follow(subscription, run_id, is_active):
             yield events
 
     @asynccontextmanager
-    async def _cancelling_when_left(self, run: Run, enabled: bool) -> AsyncIterator[None]:
-        """Cancels the run if the client leaves before its end, when the client asked for that."""
+    async def _cancelling_when_left(self, run_id: str, enabled: bool) -> AsyncIterator[None]:
+        """Cancels the run if the client leaves before its end, when the client asked for that.
+
+        A replica that stops looks the same from here; its clients are still there and go on elsewhere.
+        """
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
-            if enabled:
-                cancel = self._canceller.cancel([run.run_id], CancelAction.INTERRUPT, DISCONNECTED)
+            if enabled and not self.stopping:
+                cancel = self._canceller.cancel([run_id], CancelAction.INTERRUPT, DISCONNECTED)
                 await asyncio.shield(asyncio.ensure_future(cancel))
             raise
 

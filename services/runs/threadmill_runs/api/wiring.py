@@ -1,6 +1,6 @@
 """Builds the runs api from its settings; everything opened here is closed in reverse."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +45,8 @@ class RunsApi:
     """What the process serves and what it does on the side."""
 
     registrations: list[Registration]
+    # Called when the process is told to stop, before its streams are cut.
+    stop: Callable[[], Coroutine[Any, Any, None]]
     duties: dict[str, Coroutine[Any, Any, None]]
 
 
@@ -124,7 +126,12 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
         acceptor, repo, canceller, assistants, hub, ThreadStreams(hub, events, is_resumable), dispatcher, threads, crons
     )
     executors = ExecutorsServicer(settings, assistants, repo, events, dispatcher, ender)
+
+    async def stop() -> None:
+        runs.stopping = True
+
     return RunsApi(
+        stop=stop,
         registrations=[
             Registration(
                 "threadmill.runs.v1.Assistants",
