@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from threadmill_chassis.errors import Unavailable
+from threadmill_chassis.errors import InvalidArgument, Unavailable
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.settings import GatewaySettings
 from threadmill_protos.runs.v1 import runs_pb2
@@ -153,12 +153,28 @@ async def test_client_that_goes_cancels_the_call_while_idle(live: httpx.AsyncCli
 
 
 async def test_failure_in_mid_stream_is_a_last_error_event(live: httpx.AsyncClient, script: Script) -> None:
-    script.on(StreamRun=[started(), batch("values"), Unavailable("gone")])
+    script.on(StreamRun=[started(), batch("values"), InvalidArgument("no such thing")])
     response = await live.post(f"{RUNS}/stream", json=BODY)
     assert response.status_code == 200
-    assert without_beats(response.content).endswith(
-        b'event: error\r\ndata: {"error":"HTTPException","message":"503: Service Unavailable"}\r\n\r\n'
-    )
+    last = without_beats(response.content).split(b"\r\n\r\n")[-2]
+    assert last.startswith(b"event: error\r\n")
+    assert b"no such thing" in last
+
+
+async def test_a_service_that_goes_in_mid_stream_is_asked_for_the_rest(live: httpx.AsyncClient, script: Script) -> None:
+    async def behaviour(request: runs_pb2.StreamRunRequest) -> AsyncIterator[runs_pb2.StreamRunResponse]:
+        if not request.continue_after:
+            yield started()
+            yield batch("values")
+            raise Unavailable("gone")
+        yield batch("updates")
+
+    script.on(StreamRun=behaviour)
+    response = await live.post(f"{RUNS}/stream", json=BODY)
+    names = [line for line in without_beats(response.content).split(b"\r\n") if line.startswith(b"event:")]
+    assert names == [b"event: values", b"event: updates"]
+    assert script.last("StreamRun").continue_after == "1-0"
+    assert script.last("StreamRun").run.run_id == RUN_ID
 
 
 async def test_wait_answers_with_the_outcome_as_it_came(live: httpx.AsyncClient, script: Script) -> None:
