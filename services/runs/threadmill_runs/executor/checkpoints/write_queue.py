@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import grpc
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc
@@ -161,7 +161,7 @@ async def through_outages(call: Callable[[], Awaitable[T]]) -> T:
     """Makes a call, again and again while the service or its database is down; the run waits, and does not fail."""
     retrying = AsyncRetrying(
         retry=retry_if_exception(_is_outage),
-        wait=wait_exponential_jitter(0.2, max=2),
+        wait=wait_exponential(0.2, max=2) + wait_random(0, 0.2),
         stop=stop_after_delay(OUTAGE_SECONDS),
         reraise=True,
     )
