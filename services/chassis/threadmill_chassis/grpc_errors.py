@@ -1,6 +1,7 @@
 """Domain errors to gRPC status with google.rpc.ErrorInfo, and back."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -58,12 +59,14 @@ def _guard_unary(inner: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
     return guarded
 
 
-def _guard_stream(inner: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+def _guard_stream(inner: Callable[..., AsyncGenerator[Any, None]]) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         _bind_request_id(context)
         try:
-            async for response in inner(request, context):
-                yield response
+            # Closed at once when the caller goes, not when the garbage collector comes by.
+            async with aclosing(inner(request, context)) as responses:
+                async for response in responses:
+                    yield response
         except Exception as error:  # top of a call, as above
             await _abort(context, error)
 

@@ -226,7 +226,10 @@ async def test_one_callers_mistake_does_not_fail_those_who_share_its_call(store:
     assert len(await store.asearch(NS)) == 5
 
 
-async def test_a_service_that_is_not_there_is_a_connection_error(tmp_path: Any, connect: Connect) -> None:
+async def test_a_service_that_is_not_there_is_a_connection_error(
+    tmp_path: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threadmill_runs.executor.memory.store.CALL_TIMEOUT_SECONDS", 0.5)
     store = await connect(f"unix:{tmp_path}/nobody.sock")
     with pytest.raises(StoreUnavailable):
         await store.aget(NS, "k")

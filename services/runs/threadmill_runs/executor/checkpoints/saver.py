@@ -85,6 +85,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         where = config["configurable"]
         if not where.get("checkpoint_id") and not where.get("checkpoint_ns") and (newest := self._head.newest()):
             await self._bridge.run(self._writes.settled)
+            self._writes.check_fence()
             return wire.to_tuple(self.serde, newest)
         response = await self._bridge.run(lambda: self._get(config))
         return self._tuple(response)

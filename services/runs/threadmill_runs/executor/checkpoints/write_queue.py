@@ -86,6 +86,11 @@ class WriteQueue:
         last.add_done_callback(lambda _: self._control_loop.call_soon_threadsafe(answered.set))
         await answered.wait()
 
+    def check_fence(self) -> None:
+        """Raises LeaseLost once the fence is known to be lost. From any thread."""
+        if isinstance(self._refusal, LeaseLost):
+            raise _copy(self._refusal)
+
     def close(self) -> None:
         """Fails what still waits and every later write with SaverClosed; a call in flight goes on. From any thread."""
         self._refuse(SaverClosed("the run was abandoned; its checkpoints are no longer written"))

@@ -13,6 +13,8 @@ from threadmill_runs.executor.memory.coalescer import Coalescer, Refused
 from threadmill_runs.executor.memory.codec import decode_result, encode_op
 
 NAMESPACE_REASONS = frozenset({"INVALID_NAMESPACE", "EMPTY_NAMESPACE", "RESERVED_NAMESPACE"})
+# A call also waits for a store that restarts.
+CALL_TIMEOUT_SECONDS = 30.0
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 # LangGraph fills in what a caller left open from this; None makes it leave the choice open for the service, whose
@@ -72,7 +74,7 @@ class GrpcStore(BaseStore):
 
     async def _send(self, ops: list[store_pb2.Op]) -> list[store_pb2.Result]:
         try:
-            response = await self._stub.Batch(store_pb2.BatchRequest(ops=ops))
+            response = await self._stub.Batch(store_pb2.BatchRequest(ops=ops), timeout=CALL_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
                 raise Refused(error.details() or "", reason_of(error)) from error
