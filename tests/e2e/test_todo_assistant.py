@@ -177,3 +177,10 @@ async def test_copied_thread_goes_its_own_way(client: LangGraphClient, person: P
     ids = [state["checkpoint_id"] for state in copied]
     assert ids[-len(original) :] == [state["checkpoint_id"] for state in original]
     assert len(ids) > len(original)
+
+
+async def test_a_client_that_names_no_user_gets_the_default_one(client: LangGraphClient, thread_id: str) -> None:
+    text = "Remind me to water the plants tomorrow"
+    await client.runs.wait(thread_id, "task_maistro", input={"messages": [{"role": "user", "content": text}]})
+    found = await client.store.search_items(("todo", "general", "default-user"))
+    assert any("plants" in item["value"]["task"].lower() for item in found["items"])

@@ -82,6 +82,7 @@ class Data:
 @pytest.mark.parametrize("schema", [Typed, Pydantic, Data])
 def test_context_keeps_what_the_schema_declares(schema):
     assert decoded(context={"model": "m", "other": 1}).context_for(schema) == {"model": "m"}
-    configured = decoded(config={"configurable": {"model": "c", "thread_id": "t"}})
-    assert configured.context_for(schema) == {"model": "c"}
-    assert configured.context_for(None) is None
+    # What the server adds to `configurable` under the same name is not the client's context.
+    anonymous = decoded(config={"configurable": {"model": "", "thread_id": "t"}})
+    assert anonymous.context_for(schema) == {}
+    assert anonymous.context_for(None) is None

@@ -45,12 +45,15 @@ class RunKwargs:
         )
 
     def context_for(self, schema: Any) -> dict[str, Any] | None:
-        """The part of context (and of `configurable`) that the graph's context schema declares; None without one."""
+        """The part of the context that the graph's context schema declares; None without one.
+
+        What a client gave as `configurable` is in the context too (queue/accepting.py mirrors it); what the server
+        put into `configurable`, such as an anonymous `user_id`, is not.
+        """
         if schema is None:
             return None
-        given = {**self.config["configurable"], **self.context}
         declared = _fields(schema)
-        return {key: value for key, value in given.items() if key in declared}
+        return {key: value for key, value in self.context.items() if key in declared}
 
 
 def _command(command: Mapping[str, Any]) -> Command[Any] | None:
