@@ -65,4 +65,7 @@ async def test_a_cancel_reaches_a_run_that_blocks_its_loop(client: LangGraphClie
 
     assert monotonic() - before < MOMENTS
     assert (await client.runs.get(thread["thread_id"], run["run_id"]))["status"] == "interrupted"
-    assert (await client.threads.get(thread["thread_id"]))["status"] == "interrupted"
+    # The node may have blocked the loop before the first checkpoint left it; then nothing is left to go on with.
+    state = await client.threads.get_state(thread["thread_id"])
+    rests = "interrupted" if state["next"] else "idle"
+    assert (await client.threads.get(thread["thread_id"]))["status"] == rests

@@ -71,7 +71,8 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
                 yield response
         finally:
             reader.cancel()
-            await self._detach(attachment)
+            # The call is being cancelled, and may be cancelled again: what follows must not be.
+            await asyncio.shield(asyncio.ensure_future(self._detach(attachment)))
 
     def _welcome(self) -> executors_pb2.AttachResponse:
         return executors_pb2.AttachResponse(
