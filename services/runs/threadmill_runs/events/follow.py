@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-import orjson
 from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_runs.events.hub import Subscription
@@ -52,14 +51,3 @@ async def follow(subscription: Subscription, run_id: str, is_active: RunWatch) -
             silent_and_ended = not await is_active()
             if silent_and_ended:
                 subscription.confirm()  # one last look into the log
-
-
-def outcome_body(
-    last_values: bytes | None, error: bytes | None, interrupts: Sequence[dict[str, object]]
-) -> bytes | None:
-    """The body that waiting clients get; None if the stream did not say."""
-    if error is not None:
-        return b'{"__error__":' + error + b"}"
-    if interrupts:
-        return orjson.dumps({"__interrupt__": interrupts})
-    return last_values

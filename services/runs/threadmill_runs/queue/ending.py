@@ -14,7 +14,7 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 from threadmill_protos.common.v1 import common_pb2
-from threadmill_protos.runs.v1 import executors_pb2, runs_pb2
+from threadmill_protos.runs.v1 import executors_pb2
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
 from threadmill_runs.errors import LeaseLost
@@ -199,6 +199,3 @@ def lost_outcome(error: str, message: str) -> executors_pb2.Outcome:
     return executors_pb2.Outcome(
         result=executors_pb2.Outcome.RESULT_ERROR, error_json=orjson.dumps({"error": error, "message": message})
     )
-
-
-RunEvent = runs_pb2.Event
