@@ -24,28 +24,34 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     caller sees neutral text and that id.
     """
 
+    def __init__(self) -> None:
+        self._guarded: dict[str, Any] = {}
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Wraps the handler of one call."""
+        """The handler of one call, wrapped; made once per method, because gRPC asks for it at every call."""
+        known = self._guarded.get(handler_call_details.method)
+        if known is not None:
+            return known
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
-        if handler.response_streaming:
-            inner = handler.unary_stream or handler.stream_stream
-            build = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return build(_guard_stream(inner), handler.request_deserializer, handler.response_serializer)
-        inner = handler.unary_unary or handler.stream_unary
-        build = (
-            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        )
-        return build(_guard_unary(inner), handler.request_deserializer, handler.response_serializer)
+        guarded = self._guarded[handler_call_details.method] = _guard(handler)
+        return guarded
+
+
+def _guard(handler: Any) -> Any:
+    streams, takes_stream = handler.response_streaming, handler.request_streaming
+    if streams:
+        inner = handler.unary_stream or handler.stream_stream
+        build = grpc.stream_stream_rpc_method_handler if takes_stream else grpc.unary_stream_rpc_method_handler
+        return build(_guard_stream(inner), handler.request_deserializer, handler.response_serializer)
+    inner = handler.unary_unary or handler.stream_unary
+    build = grpc.stream_unary_rpc_method_handler if takes_stream else grpc.unary_unary_rpc_method_handler
+    return build(_guard_unary(inner), handler.request_deserializer, handler.response_serializer)
 
 
 def _guard_unary(inner: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

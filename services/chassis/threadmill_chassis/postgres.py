@@ -111,6 +111,13 @@ class _Acquired:
         self._connection: Any = None
 
     async def __aenter__(self) -> Any:
+        try:
+            self._connection = await self._pool.acquire(timeout=self._seconds)
+        except CONNECTION_ERRORS:
+            self._connection = await self._acquire_patiently()
+        return self._connection
+
+    async def _acquire_patiently(self) -> Any:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(CONNECTION_ERRORS),
             wait=wait_exponential(0.05, max=0.5),
@@ -121,8 +128,7 @@ class _Acquired:
         async def acquire() -> Any:
             return await self._pool.acquire(timeout=self._seconds)
 
-        self._connection = await retrying(acquire)
-        return self._connection
+        return await retrying(acquire)
 
     async def __aexit__(self, *_: object) -> None:
         await self._pool.release(self._connection)
