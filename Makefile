@@ -12,6 +12,8 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.threadmill-setup
+REFERENCE := .venv-reference
+REFERENCE_STAMP := $(REFERENCE)/.threadmill-setup
 
 DISTRIBUTIONS := protos services/chassis services/threads services/store services/runs gateway cli
 PACKAGES := services/chassis/threadmill_chassis services/threads/threadmill_threads services/store/threadmill_store \
@@ -24,7 +26,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(STAMP) ## Create .venv with everything that is needed, pinned and verified by hash
@@ -51,6 +53,19 @@ dev: setup ## Run everything on this machine with the example application (ARGS=
 test: setup ## Run all tests (ARGS="-k name -x")
 	$(BIN)/python -m pytest $(SUITES) $(ARGS)
 
+.PHONY: conformance
+conformance: setup $(REFERENCE_STAMP) ## Compare with the reference server, in its own .venv-reference (ARGS="-k store")
+	$(BIN)/python -m pytest tests/conformance/differential --reference-environment $(REFERENCE) $(ARGS)
+
+$(REFERENCE_STAMP): requirements/reference.txt
+	@[ -x $(REFERENCE)/bin/python ] || $(BIN)/python -m venv $(REFERENCE)
+	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.PHONY: bench
+bench: setup ## Compare with other servers, side by side (ARGS="--rounds 1 --quick --only wait"); installs them first
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
 .PHONY: check
 check: setup ## Lint, format, types, boundaries between services, contracts, generated stubs
 	$(BIN)/ruff check .
@@ -76,8 +91,11 @@ generate: setup ## Generate protos/threadmill_protos from the .proto files
 lock: setup ## Pin the newest versions that requirements/*.in permit
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --output-file requirements/constraints.txt requirements/dev.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --constraint <(sed -n 's/^\(lang[a-z-]*==[^ ]*\).*/\1/p' requirements/constraints.txt) \
+		--upgrade --output-file requirements/reference.txt requirements/reference.in
 
 .PHONY: clean
 clean: ## Remove the environment and all caches, but no data
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(REFERENCE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,8 +10,8 @@ def banner(stack: Stack, *, reload: bool) -> str:
     """What `threadmill dev` prints when it can be used."""
     graphs = ", ".join(graph for project in stack.projects for graph in project.graphs)
     rows = {
-        "API": stack.url,
-        "API docs": f"{stack.url}/docs",
+        "API": stack.plan.api_url,
+        **({"API docs": f"{stack.plan.api_url}/docs"} if stack.plan.has_docs else {}),
         "Graphs": graphs,
         "Data": str(stack.folder.path),
         "Model": "offline stand-in, because OPENAI_API_KEY is not set" if stack.uses_offline_model else "yours",

@@ -8,18 +8,28 @@ from pathlib import Path
 
 import click
 
+from threadmill_cli.config_settings import SERVICES, settings_of
 from threadmill_cli.dev import default_data_folder, run_dev
 from threadmill_cli.embedded import postgres, redis
 from threadmill_cli.environment import dsn_of, single_process_environment
 from threadmill_cli.migrations import SCHEMAS, migrate_all
 from threadmill_cli.output import LogFormat, Output
 from threadmill_cli.preflight import check_postgres
+from threadmill_cli.project import load_project
 from threadmill_cli.refusal import CannotRun
 from threadmill_cli.services import MODULES, command
 from threadmill_cli.stack import StackOptions
 
 DEFAULT_PORT = 8123
 DATABASES = frozenset({postgres.NAME, redis.NAME})
+HELP = {
+    "threads": "Run the threads service alone: threads and their checkpoints. Needs PostgreSQL.",
+    "store": "Run the store service alone: long-term memory. Needs PostgreSQL.",
+    "runs": "Run the runs api alone: assistants, runs, crons, the queue. Needs PostgreSQL and Redis.",
+    "executor": "Run an executor alone: it runs the graphs of a langgraph.json, and holds no credentials.",
+    "gateway": "Run the gateway alone: the REST API.",
+}
+COMMON_HELP = "\n\nSettings come from the environment, which docs/configuration.md lists; it wins over the file."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -98,10 +108,28 @@ def show_version() -> None:
 
 
 def _add_process_command(service: str) -> None:
-    @main.command(service, help=f"Run the {service} process alone, with its settings from the environment.")
-    def run() -> None:
+    @main.command(service, help=HELP[service] + COMMON_HELP)
+    @click.option("--config", "-c", type=click.Path(path_type=Path), default=None,
+                  help="A langgraph.json, whose settings for this process are used.")  # fmt: skip
+    def run(config: Path | None) -> None:
+        if service == "executor":
+            config = config or Path(os.environ.get("THREADMILL_CONFIG", "langgraph.json"))
+        environment = single_process_environment(service, os.environ)
+        if config is not None:
+            environment |= _settings_from(config, service)
         argv = command(MODULES[service])
-        os.execve(argv[0], argv, single_process_environment(service, os.environ))
+        os.execve(argv[0], argv, environment)
+
+
+def _settings_from(config: Path, service: str) -> dict[str, str]:
+    project = load_project(config)
+    settings = settings_of(project, os.environ)
+    if service != "executor":
+        return settings[service]
+    if others := [name for name in SERVICES if settings[name].keys() - settings["executor"].keys()]:
+        text = f"{project.config} has settings of {', '.join(others)}: start them with --config too"
+        click.echo(text, err=True)
+    return {**settings["executor"], "THREADMILL_CONFIG": str(project.config)}
 
 
 for _service in MODULES:

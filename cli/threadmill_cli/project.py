@@ -2,12 +2,13 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
+from threadmill_cli.config_sections import Sections, read_sections
 from threadmill_cli.refusal import CannotRun
 
 MODULE = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -22,6 +23,7 @@ class Project:
     env: dict[str, str]
     env_file: Path | None
     source_folders: tuple[Path, ...]
+    sections: Sections = field(default_factory=Sections)
 
     @property
     def folder(self) -> Path:
@@ -39,7 +41,8 @@ def load_project(config: Path) -> Project:
     for graph_id, target in graphs.items():
         _check_graph(config, graph_id, target)
     env, env_file = _environment(config, document.get("env"))
-    return Project(config, tuple(graphs), env, env_file, _source_folders(config, document.get("dependencies", [])))
+    folders = _source_folders(config, document.get("dependencies") or [])
+    return Project(config, tuple(graphs), env, env_file, folders, read_sections(config, document))
 
 
 def _read(config: Path) -> dict[str, Any]:
@@ -79,7 +82,10 @@ def _environment(config: Path, env: object) -> tuple[dict[str, str], Path | None
     if env is None or env == {}:
         return {}, None
     if isinstance(env, dict):
-        return {str(name): str(value) for name, value in env.items()}, None
+        for name, value in env.items():
+            if isinstance(value, bool) or not isinstance(value, str | int | float):
+                raise CannotRun(f'"env.{name}" in {config} is not a string: correct it')
+        return {name: str(value) for name, value in env.items()}, None
     if not isinstance(env, str):
         raise CannotRun(f'"env" in {config} is neither an object nor the path of a dotenv file: correct it')
     file = config.parent / env

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from threadmill_cli.config_settings import settings_of
 from threadmill_cli.data_folder import DataFolder
 from threadmill_cli.environment import (
     Backends,
@@ -37,7 +38,10 @@ def command(module: str, *arguments: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePlan:
-    """Everything that decides how the services are run; `specs` of it are pure functions, made anew for each start."""
+    """Everything that decides how the services are run; `specs` of it are pure functions, made anew for each start.
+
+    `settings` are the projects' own, by service; `extra` wins over everything.
+    """
 
     folder: DataFolder
     backends: Backends
@@ -46,7 +50,26 @@ class ServicePlan:
     port: int
     slots: int | None = None
     log_level: str = "info"
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens, as seen from this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        """Base URL of the REST API, which may be below a prefix."""
+        env = self.gateway().env
+        prefix = env.get("THREADMILL_MOUNT_PREFIX", env.get("MOUNT_PREFIX", ""))
+        return self.url + prefix.rstrip("/")
+
+    @property
+    def has_docs(self) -> bool:
+        """Whether the API serves its documentation."""
+        return "meta" not in self.gateway().env.get("THREADMILL_DISABLED_ROUTES", "").split(",")
 
     def address(self, name: str) -> str:
         """gRPC address of a service."""
@@ -54,16 +77,27 @@ class ServicePlan:
 
     def data_service(self, name: str) -> ProcessSpec:
         """Threads, store or runs: the only ones that are given credentials."""
-        own = {**libpq_environment(self.environment), "THREADMILL_POSTGRES_DSN": self.backends.dsns()[name]}
+        own = {
+            **self.settings.get(name, {}),
+            **libpq_environment(self.environment),
+            "THREADMILL_POSTGRES_DSN": self.backends.dsns()[name],
+        }
         if name == "runs":
             own["THREADMILL_REDIS_URI"] = self.backends.redis_uri
+            own = {**self._unless_set(own, "THREADMILL_WEBHOOK_BASE_URL", self.url), **own}
         return self._spec(name, MODULES[name], own, self.folder.path)
 
     def executor(self, name: str, project: Project, model_url: str | None) -> ProcessSpec:
         """An executor of one project; `model_url` is the offline model's, when the user has configured none."""
-        own = {"THREADMILL_CONFIG": str(project.config), "THREADMILL_DRAIN_SECONDS": SHUTDOWN_GRACE_SECONDS}
+        settings = settings_of(project, self.environment)["executor"]
+        own = {
+            **self._unless_set(settings, "THREADMILL_API_URL", self.api_url, "LANGGRAPH_API_URL"),
+            **settings,
+            "THREADMILL_CONFIG": str(project.config),
+            "THREADMILL_DRAIN_SECONDS": SHUTDOWN_GRACE_SECONDS,
+        }
         if self.slots is not None:
-            own["N_JOBS_PER_WORKER"] = str(self.slots)
+            own["THREADMILL_SLOTS"] = str(self.slots)  # the name that wins over N_JOBS_PER_WORKER of the shell
         if model_url is not None:
             own |= {"OPENAI_BASE_URL": model_url, "OPENAI_API_KEY": "offline"}
         return self._spec(name, MODULES["executor"], own, project.folder)
@@ -71,6 +105,7 @@ class ServicePlan:
     def gateway(self) -> ProcessSpec:
         """The HTTP edge."""
         own = {
+            **self.settings.get("gateway", {}),
             "THREADMILL_HOST": self.host,
             "THREADMILL_PORT": str(self.port),
             "THREADMILL_HTTP_DRAIN_SECONDS": SHUTDOWN_GRACE_SECONDS,
@@ -85,6 +120,14 @@ class ServicePlan:
             argv=command(OFFLINE_MODEL_MODULE, *arguments),
             env=without_credentials(self.environment),
             cwd=self.folder.path,
+        )
+
+    def _unless_set(self, own: Mapping[str, str], name: str, value: str, *aliases: str) -> dict[str, str]:
+        """A default of ours, which a variable of the shell or of the project replaces."""
+        return (
+            {}
+            if any(each in source for each in (name, *aliases) for source in (own, self.environment))
+            else {name: value}
         )
 
     def _spec(self, name: str, module: str, own: Mapping[str, str], cwd: Path) -> ProcessSpec:

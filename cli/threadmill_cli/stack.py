@@ -10,6 +10,7 @@ further configs), gateway.
 
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from threadmill_cli.config_settings import settings_of_all
 from threadmill_cli.data_folder import DataFolder, hold_data_folder
 from threadmill_cli.embedded import postgres, redis
 from threadmill_cli.environment import Backends, Environment, external_dsns, external_redis, needs_offline_model
@@ -62,16 +64,16 @@ class Stack:
         self.folder = folder
         self.projects = projects
         self.output = output
+        self.settings = settings_of_all(projects, options.environment)
         self.supervisor = Supervisor(output, restart=options.restart)
         self.port = options.port or free_port()
-        self.backends: Backends  # known once the databases run
+        self.backends = Backends("", "", "", "")  # known once the databases run
         self._model_port: int | None = None
 
     @property
     def url(self) -> str:
-        """Base URL of the REST API."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        """Where the gateway listens, without the prefix that the API may have."""
+        return self.plan.url
 
     @property
     def executors(self) -> dict[str, Project]:
@@ -138,7 +140,11 @@ class Stack:
 
     async def reload(self) -> None:
         """Reads the configs again and restarts the executors. CannotRun, with nothing stopped, if one is wrong."""
-        self.projects[:] = [load_project(project.config) for project in self.projects]
+        projects = [load_project(project.config) for project in self.projects]
+        settings = settings_of_all(projects, self.options.environment)
+        self.projects[:] = projects
+        if changed := sorted(name for name, found in settings.items() if found != self.settings[name]):
+            self.output.say(f"settings of {', '.join(changed)} changed: stop and start to apply them", warning=True)
         await self._start_model()
         for name in self.executors:
             await self.restart_process(name)
@@ -191,6 +197,7 @@ class Stack:
             port=self.port,
             slots=options.slots,
             log_level=options.log_level,
+            settings=self.settings,
             extra=options.extra,
         )
 
@@ -233,6 +240,8 @@ class Stack:
         for name, project in self.executors.items():
             errors = self.supervisor.process(name).graph_errors
             said = "; ".join(f"{graph}: {error}" for graph, error in errors.items())
+            if "ModuleNotFoundError" in said:
+                said += f"; install what is missing into {sys.prefix}"
             if errors.keys() >= set(project.graphs):
                 raise CannotRun(f"no graph of {project.config} loads ({said}): correct it; the traceback is above")
             if errors:

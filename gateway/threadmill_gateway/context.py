@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from threadmill_gateway.clients import Clients
 from threadmill_gateway.metrics import HttpMetrics
 from threadmill_gateway.settings import GatewaySettings
+from threadmill_gateway.store_calls import StoreCalls
 from threadmill_gateway.webhooks import Resolver
 
 
@@ -15,6 +16,7 @@ class Gateway:
 
     settings: GatewaySettings
     clients: Clients
+    store_calls: StoreCalls
     metrics: HttpMetrics
     closing: asyncio.Event
     resolve: Resolver

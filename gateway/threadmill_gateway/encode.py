@@ -13,6 +13,8 @@ from threadmill_protos.runs.v1 import assistants_pb2, runs_pb2
 from threadmill_protos.store.v1 import store_pb2
 from threadmill_protos.threads.v1 import threads_pb2
 
+from threadmill_gateway.errors import refuse
+
 THREAD_STATES = {
     threads_pb2.THREAD_STATE_IDLE: "idle",
     threads_pb2.THREAD_STATE_BUSY: "busy",
@@ -41,8 +43,14 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def dumps(value: Any) -> bytes:
-    """A client's value as JSON. NUL characters go: Postgres can store them in no text."""
-    encoded = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    """A client's value as JSON. NUL characters go: Postgres can store them in no text.
+
+    422 for what is nested too deeply (254 levels): what was read can have more levels than what can be written.
+    """
+    try:
+        encoded = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise refuse(422, "The JSON in the request body is nested too deeply") from error
     return _NUL.sub(rb"\1", encoded) if b"\\u0000" in encoded else encoded
 
 

@@ -9,7 +9,7 @@ import orjson
 import structlog
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from threadmill_chassis.grpc_errors import reason_of
 
@@ -35,6 +35,9 @@ TABLE: Mapping[str, tuple[int, str | None]] = {
     "INVALID_NAMESPACE": (422, None),
     "EMPTY_NAMESPACE": (400, None),
     "RESERVED_NAMESPACE": (400, None),
+    "EMBEDDING_FAILED": (502, None),
+    "EMBEDDER_UNAVAILABLE": (503, None),
+    "INDEX_MISMATCH": (503, None),
     "FENCED": (409, None),
     "INVALID_ARGUMENT": (422, None),
     "NOT_FOUND": (404, None),
@@ -57,6 +60,12 @@ class PlainRefusal(Exception):
         super().__init__(text)
         self.status = status
         self.text = text
+
+
+# Shown in metrics and logs where the client went before its answer; nobody receives it.
+CLIENT_GONE = 499
+# What a client should wait before it asks again when a service is away.
+RETRY_AFTER = {"retry-after": "5"}
 
 
 def refuse(status: int, detail: str) -> HTTPException:
@@ -89,6 +98,14 @@ def problem_of(error: grpc.aio.AioRpcError) -> dict[str, str]:
     return {"error": "HTTPException", "message": f"{status}: {text}"}
 
 
+# In place of pydantic's own texts, which name Python types and patterns. The only pattern is the one against NUL.
+_WORDS = {
+    "model_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "string_pattern_mismatch": "must not hold NUL characters",
+}
+
+
 def describe(error: ValidationError) -> str:
     """One line that names each wrong field. Errors that we worded ourselves stand alone."""
     lines = []
@@ -96,8 +113,7 @@ def describe(error: ValidationError) -> str:
         if entry["type"] == "threadmill":
             return entry["msg"]
         where = ".".join(str(part) for part in entry["loc"]) or "body"
-        objects = entry["type"] in ("model_type", "dict_type")  # pydantic's own text names Python types
-        lines.append(f"{where}: {'must be a JSON object' if objects else entry['msg']}")
+        lines.append(f"{where}: {_WORDS.get(entry['type'], entry['msg'])}")
     return "; ".join(lines)
 
 
@@ -129,12 +145,17 @@ async def _on_grpc(_: Request, error: Exception) -> Response:
         log.warning("call_failed", code=error.code().name, details=error.details(), status=status)
     if status == 500:
         return PlainTextResponse("Internal Server Error", 500, headers={"connection": "close"})
-    return detail_response(status, text)
+    return detail_response(status, text, RETRY_AFTER if status == 503 else None)
+
+
+async def _on_gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
 
 
 HANDLERS: Mapping[Any, Any] = {
     HTTPException: _on_http,
     ValidationError: _on_validation,
     PlainRefusal: _on_plain,
+    ClientDisconnect: _on_gone,
     grpc.aio.AioRpcError: _on_grpc,
 }

@@ -3,7 +3,8 @@
 import asyncio
 
 import structlog
-from threadmill_chassis import lifecycle, logs
+from threadmill_chassis import lifecycle
+from threadmill_chassis.startup import read_settings
 
 from threadmill_gateway.app import create_app
 from threadmill_gateway.server import Server, listen, make_server
@@ -15,8 +16,7 @@ log = structlog.get_logger(__name__)
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT. Exit code 1, with one sentence in the log, when it cannot start."""
-    settings = GatewaySettings()
-    logs.configure(settings, "gateway")
+    settings = read_settings(GatewaySettings, "gateway")
     lifecycle.run_process(lambda: serve(settings))
 
 

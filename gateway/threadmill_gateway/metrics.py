@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from threadmill_protos.runs.v1.runs_pb2 import QueueStats
 
@@ -27,11 +27,24 @@ class HttpMetrics:
             registry=self._registry,
         )
 
+        self.in_progress = Gauge(
+            "lg_api_http_requests_in_progress",
+            "Requests that are being answered, streams included.",
+            registry=self._registry,
+        )
+        # Looking children up by labels costs more than counting.
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
     def observe(self, method: str, path: str, status: int, seconds: float) -> None:
         """Counts one finished request; `path` is the route's template."""
-        labels = (method, path, str(status))
-        self._total.labels(*labels).inc()
-        self._latency.labels(*labels).observe(seconds)
+        key = (method, path, status)
+        found = self._children.get(key)
+        if found is None:
+            labels = (method, path, str(status))
+            found = self._children[key] = (self._total.labels(*labels), self._latency.labels(*labels))
+        total, latency = found
+        total.inc()
+        latency.observe(seconds)
 
     def text(self, stats: QueueStats | None) -> bytes:
         """Prometheus text; without queue figures when the runs api does not answer."""
@@ -48,13 +61,21 @@ class HttpMetrics:
 
 
 def _gauges(stats: QueueStats) -> bytes:
-    figures = {
-        "lg_api_workers_max": ("Runs that all executors may execute at once.", stats.worker_max_count),
-        "lg_api_workers_active": ("Runs that executors execute.", stats.worker_active_count),
-        "lg_api_workers_available": ("Free slots.", stats.worker_max_count - stats.worker_active_count),
-        "lg_api_num_pending_runs": ("Runs that wait.", stats.pending_count),
-        "lg_api_num_running_runs": ("Runs that execute.", stats.running_count),
-    }
+    figures = (
+        ("workers_max", "Runs that all executors may execute at once.", stats.worker_max_count),
+        ("workers_active", "Runs that executors execute.", stats.worker_active_count),
+        ("workers_available", "Free slots.", stats.worker_max_count - stats.worker_active_count),
+        ("num_pending_runs", "Runs that wait.", stats.pending_count),
+        ("num_running_runs", "Runs that execute.", stats.running_count),
+        ("pending_runs_wait_time_max", "Longest wait of a run, in seconds.", stats.pending_wait_max_seconds),
+        ("pending_runs_wait_time_med", "Median wait, in seconds.", stats.pending_wait_median_seconds),
+        (
+            "pending_unblocked_runs_wait_time_max",
+            "Longest wait of a run that no other run of its thread blocks, in seconds.",
+            stats.unblocked_wait_max_seconds,
+        ),
+    )
     return "".join(
-        f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (text, value) in figures.items()
+        f"# HELP lg_api_{name} {text}\n# TYPE lg_api_{name} gauge\nlg_api_{name} {value}\n"
+        for name, text, value in figures
     ).encode()

@@ -12,8 +12,13 @@ from pydantic_core.core_schema import WithDefaultSchema
 from threadmill_gateway.models.answers import Error
 from threadmill_gateway.routes.endpoint import Endpoint
 
+# The one path where a graph's name stands for its assistant.
+GRAPH_PATH = "/assistants/{assistant_id}/graph"
 REFERENCE = "#/components/schemas/{model}"
 Schema = dict[str, Any]
+_ID: Schema = {"type": "string", "format": "uuid"}
+# Where a graph's name will do, or (for checkpoints) any text, the parameter is not listed.
+_IN_PATH = {"thread_id": _ID, "run_id": _ID, "cron_id": _ID, "assistant_id": _ID}
 
 
 class _WithoutNulls(GenerateJsonSchema):
@@ -50,6 +55,9 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[str, Schema], Schema]:
             wanted.append((f"body {_name(endpoint)}", "validation", TypeAdapter(endpoint.body)))
         if endpoint.answer is not None:
             wanted.append((f"answer {_name(endpoint)}", "serialization", TypeAdapter(endpoint.answer)))
+        for status, answer in endpoint.also:
+            if answer is not None:
+                wanted.append((f"answer {status} {_name(endpoint)}", "serialization", TypeAdapter(answer)))
     found, definitions = TypeAdapter.json_schemas(wanted, ref_template=REFERENCE, schema_generator=_WithoutNulls)
     return {key: schema for (key, _), schema in found.items()}, definitions.get("$defs", {})
 
@@ -81,8 +89,9 @@ def _tag(path: str) -> str:
 
 
 def _parameters(endpoint: Endpoint) -> list[Schema]:
+    by_name = _IN_PATH if not endpoint.path.endswith(GRAPH_PATH) else {}
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": by_name.get(name, {"type": "string", "minLength": 1})}
         for name in re.findall(r"{(\w+)}", endpoint.path)
     ]
     in_query = [
@@ -93,14 +102,28 @@ def _parameters(endpoint: Endpoint) -> list[Schema]:
 
 
 def _responses(endpoint: Endpoint, schemas: dict[str, Schema]) -> Schema:
-    done: Schema = {"description": HTTPStatus(endpoint.status).phrase}
-    if endpoint.answer is not None:
-        done["content"] = {endpoint.media_type: {"schema": schemas[f"answer {_name(endpoint)}"]}}
-    failed = {
-        str(status): {
-            "description": HTTPStatus(status).phrase,
-            "content": {"application/json": {"schema": schemas.get(f"error {_name(endpoint)}", schemas["error"])}},
-        }
-        for status in endpoint.errors
-    }
-    return {str(endpoint.status): done, **failed}
+    name = _name(endpoint)
+    found = {endpoint.status: _response(endpoint.status, schemas.get(f"answer {name}"), endpoint.media_type)}
+    for status, _ in endpoint.also:
+        found[status] = _response(status, schemas.get(f"answer {status} {name}"))
+    for status in _failures(endpoint):
+        problem = None if status in endpoint.bare else schemas.get(f"error {name}", schemas["error"])
+        found[status] = _response(status, problem)
+    if endpoint.calls:
+        found[500] = _response(500, {"type": "string"}, "text/plain")
+    return {str(status): found[status] for status in sorted(found)}
+
+
+def _response(status: int, schema: Schema | None, media_type: str = "application/json") -> Schema:
+    described: Schema = {"description": HTTPStatus(status).phrase}
+    return described if schema is None else {**described, "content": {media_type: {"schema": schema}}}
+
+
+def _failures(endpoint: Endpoint) -> set[int]:
+    """What an endpoint says of itself, and what all have in common: bodies too large or too slow, services away."""
+    found = {*endpoint.errors, 422}
+    if endpoint.body is not None:
+        found |= {408, 413}
+    if endpoint.calls:
+        found |= {503, 504}
+    return found - {status for status, _ in endpoint.also}

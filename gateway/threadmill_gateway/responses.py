@@ -17,6 +17,7 @@ from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_gateway import sse
 from threadmill_gateway.errors import problem_of, refuse
+from threadmill_gateway.hanging import Watch
 
 # The class is generic in its stubs only.
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ WAIT_REJOINS = 5
 REJOIN_SECONDS = 0.5
 
 
-async def first_of(call: Call, timeout_seconds: float) -> Any:
+async def first_of(call: Call, timeout_seconds: float, watch: Watch) -> Any:
     """The first message of a stream. Raises what the service answers instead of it; 504 after the timeout."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            message = await call.read()
+            with watch:
+                message = await call.read()
     except TimeoutError as error:
+        call.cancel()
         raise refuse(504, "Gateway Timeout") from error
     if message is grpc.aio.EOF:
         raise refuse(502, "the stream ended before it began")
@@ -79,10 +82,11 @@ class LastingReply(Response):
             results = await asyncio.gather(writer, beat, watcher, return_exceptions=True)
         _raise_defects(results)
         if not gone and (finished or self.may_end_early):
-            await _body(send, b"", more=False)
+            await _body(send, results[0] if isinstance(results[0], bytes) else b"", more=False)
         return None
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, send: Send) -> bytes:
+        """Writes what comes; answers what remains to be written with the end, which saves a packet."""
         raise NotImplementedError
 
     async def _keep_alive(self, send: Send) -> None:
@@ -118,11 +122,12 @@ class EventStream(LastingReply):
         self._rejoin = rejoin
         self._last_event_id = ""
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, send: Send) -> bytes:
         try:
             await self._write_all(send)
         except grpc.aio.AioRpcError as error:
-            await _body(send, sse.error_frame(problem_of(error)))
+            return sse.error_frame(problem_of(error))
+        return b""
 
     async def _write_all(self, send: Send) -> None:
         """Writes what comes; a replica that goes away in between is not the client's concern."""
@@ -172,12 +177,12 @@ class WaitReply(LastingReply):
         self._rejoin = rejoin
         self._shape = shape
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, _: Send) -> bytes:
         try:
             outcome = await self._outcome()
         except grpc.aio.AioRpcError as error:
             outcome = Outcome(body_json=orjson.dumps({"__error__": problem_of(error)}))
-        await _body(send, await self._shape(outcome))
+        return await self._shape(outcome)
 
     async def _outcome(self) -> Outcome:
         for attempt in range(WAIT_REJOINS + 1):
@@ -209,7 +214,7 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _raise_defects(results: Iterable[BaseException | None]) -> None:
+def _raise_defects(results: Iterable[object]) -> None:
     """What a side task raised, unless it was cancelled or could not write to a client that has gone."""
     for result in results:
         if isinstance(result, Exception) and not isinstance(result, OSError):

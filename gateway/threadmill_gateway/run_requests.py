@@ -10,6 +10,7 @@ from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_gateway.clients import REQUEST_ID
 from threadmill_gateway.encode import dumps
 from threadmill_gateway.errors import refuse
+from threadmill_gateway.header_rule import HeaderRule
 from threadmill_gateway.models.base import JsonObject
 from threadmill_gateway.models.runs import NewRun, RunCreate, StatelessRunCreate
 from threadmill_gateway.trace_headers import header_configurable
@@ -24,10 +25,12 @@ STRATEGIES = {
 RESERVED = frozenset({"thread_id", "assistant_id", "run_id", "cron_id"})
 
 
-def create_request(body: NewRun, thread_id: str | None, headers: Headers) -> runs_pb2.CreateRunRequest:
+def create_request(
+    body: NewRun, thread_id: str | None, headers: Headers, passed: HeaderRule | None = None
+) -> runs_pb2.CreateRunRequest:
     """The request, with a run id of our own so that a retried call creates one run. `thread_id` None: stateless.
 
-    400 for what cannot go together.
+    `passed` picks the headers that reach `configurable`. 400 for what cannot go together.
     """
     _check_combinations(body, thread_id)
     request = runs_pb2.CreateRunRequest(
@@ -50,7 +53,7 @@ def create_request(body: NewRun, thread_id: str | None, headers: Headers) -> run
         after_seconds=body.after_seconds,
         durability=body.durability or "",
         request_id=REQUEST_ID.get(),
-        header_configurable_json=_server_configurable(body, headers),
+        header_configurable_json=_server_configurable(body, headers, passed),
     )
     if body.checkpoint_during is not None:
         request.checkpoint_during = body.checkpoint_during
@@ -99,8 +102,8 @@ def _checkpoint(body: NewRun) -> bytes:
     return dumps(named) if named else b""
 
 
-def _server_configurable(body: NewRun, headers: Headers) -> bytes:
-    found = header_configurable(headers)
+def _server_configurable(body: NewRun, headers: Headers, passed: HeaderRule | None) -> bytes:
+    found = {**(passed.select(headers) if passed else {}), **header_configurable(headers)}
     if body.langsmith_tracer is not None:
         found["__langsmith_project__"] = body.langsmith_tracer.project_name
         found["__langsmith_example_id__"] = body.langsmith_tracer.example_id

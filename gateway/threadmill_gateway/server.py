@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from threadmill_chassis.grpc_server import AddressInUse
 
+from threadmill_gateway.connections import connections, limits_of
 from threadmill_gateway.settings import GatewaySettings
 
 BACKLOG = 2048
@@ -36,7 +37,8 @@ def make_server(app: ASGIApp, settings: GatewaySettings, closing: asyncio.Event)
     """A server that has yet to be given its socket."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=connections(limits_of(settings)),  # type: ignore[arg-type]  # only ever called
+        loop="none",  # the process has one: `lifecycle`
         ws="none",
         lifespan="off",
         log_config=None,

@@ -2,14 +2,16 @@
 
 import re
 from time import perf_counter
-from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils import uuid4
 
 from threadmill_gateway.clients import REQUEST_ID
+from threadmill_gateway.errors import CLIENT_GONE
+from threadmill_gateway.header_rule import HeaderRule
 from threadmill_gateway.metrics import HttpMetrics
 
 log = structlog.get_logger(__name__)
@@ -18,16 +20,15 @@ log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
 # Probes would drown the log.
 _QUIET = frozenset({"/ok", "/metrics"})
-# Shown in metrics and logs for a response that was not finished.
-CLIENT_GONE = 499
 
 
 class Telemetry:
-    """Pure ASGI: nothing is buffered, so streams stay streams."""
+    """Pure ASGI: nothing is buffered, so streams stay streams. `logged` picks request headers for the access log."""
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, logged: HeaderRule | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._logged = logged
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -38,6 +39,7 @@ class Telemetry:
         REQUEST_ID.set(request_id)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status, ended = 0, False
+        self._metrics.in_progress.inc()
 
         async def observed(message: Message) -> None:
             nonlocal status, ended
@@ -57,6 +59,7 @@ class Telemetry:
             response = PlainTextResponse("Internal Server Error", 500, headers={"connection": "close"})
             await response(scope, receive, observed)
         finally:
+            self._metrics.in_progress.dec()
             if not ended:  # the client went first
                 self._observe(scope, CLIENT_GONE, perf_counter() - started)
         return None
@@ -71,6 +74,7 @@ class Telemetry:
                 path=scope["path"],
                 status=status,
                 milliseconds=round(seconds * 1000, 1),
+                **({"headers": self._logged.select(Headers(scope=scope))} if self._logged else {}),
             )
 
 

@@ -8,6 +8,7 @@ from threadmill_gateway.clients import open_clients
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.metrics import HttpMetrics
 from threadmill_gateway.settings import GatewaySettings
+from threadmill_gateway.store_calls import StoreCalls
 from threadmill_gateway.webhooks import resolve
 
 
@@ -16,5 +17,10 @@ async def build(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """The gateway for the block. No service need be there yet: channels connect when used."""
     async with open_clients(settings) as clients:
         yield Gateway(
-            settings=settings, clients=clients, metrics=HttpMetrics(), closing=asyncio.Event(), resolve=resolve
+            settings=settings,
+            clients=clients,
+            store_calls=StoreCalls(clients),
+            metrics=HttpMetrics(),
+            closing=asyncio.Event(),
+            resolve=resolve,
         )

@@ -1,5 +1,6 @@
 """The Graphs service over gRPC, its states kept by the real threads service."""
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from threadmill_chassis.settings import ProcessSettings
 from threadmill_protos.runs.v1 import graphs_pb2, graphs_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
+from threadmill_runs.executor.checkpoints.update_saver import UpdateSaver
 from threadmill_runs.executor.encoding import decode, encode
 from threadmill_runs.executor.graphs.config_file import read_config
 from threadmill_runs.executor.graphs.registry import GraphRegistry
@@ -78,11 +80,14 @@ async def graphs(
     }
     (tmp_path / "langgraph.json").write_text(json.dumps(config))
 
-    def saver(*, require_idle: bool) -> GrpcSaver:
-        return GrpcSaver(checkpoints, threads_service.control_loop, require_idle=require_idle)
+    def saver() -> GrpcSaver:
+        return GrpcSaver(checkpoints, threads_service.control_loop)
+
+    def update_saver() -> UpdateSaver:
+        return UpdateSaver(checkpoints, threads_service.control_loop)
 
     registry = GraphRegistry.load(read_config(tmp_path / "langgraph.json"))
-    servicer = GraphsServicer(registry, user_thread, saver, None, threads_service.threads)
+    servicer = GraphsServicer(registry, user_thread, saver, None, update_saver)
     settings = ProcessSettings(shutdown_grace_seconds=0.1)
     registration = Registration(
         graphs_pb2.DESCRIPTOR.services_by_name["Graphs"].full_name,
@@ -163,6 +168,82 @@ async def test_history_and_bulk_update(graphs: Any, thread_id: str) -> None:
     assert await steps(checkpoint_json=encode({"checkpoint_id": latest})) == [1]
 
 
+async def test_an_update_is_one_read_and_one_write(graphs: Any, checkpoints: Counting, thread_id: str) -> None:
+    await update(graphs, thread_id, {"q": "x", "log": ["a"]})
+    document = [{"updates": [{"values": {"log": [str(n)]}, "as_node": "prep"}]} for n in range(5)]
+    request = graphs_pb2.BulkUpdateStateRequest(graph=HITL, thread_id=thread_id, supersteps_json=encode(document))
+    checkpoints.calls.clear()
+    await graphs.BulkUpdateState(request)
+    assert checkpoints.calls == ["GetCheckpoint", "WriteCheckpoints"]
+    assert (await state(graphs, thread_id))["values"]["log"] == ["a", "0", "1", "2", "3", "4"]
+
+
+async def test_of_supersteps_that_fail_halfway_nothing_stays(graphs: Any, threads_service: Any, thread_id: str) -> None:
+    await update(graphs, thread_id, {"q": "x", "log": ["a"]})
+    before = await state(graphs, thread_id)
+    document = [
+        {"updates": [{"values": {"log": ["b"]}, "as_node": "prep"}]},
+        {"updates": [{"values": {"log": 5}, "as_node": "prep"}]},
+    ]
+    request = graphs_pb2.BulkUpdateStateRequest(graph=HITL, thread_id=thread_id, supersteps_json=encode(document))
+    assert (await refusal(graphs.BulkUpdateState(request)))[1] == "USER_ERROR"
+    assert await state(graphs, thread_id) == before
+    thread = await threads_service.threads.GetThread(threads_pb2.GetThreadRequest(thread_id=thread_id))
+    assert decode(thread.values_json) == before["values"]
+
+
+async def test_updates_at_once_come_one_after_the_other(graphs: Any, threads_service: Any, thread_id: str) -> None:
+    await update(graphs, thread_id, {"q": "x", "log": []})
+    await asyncio.gather(*(update(graphs, thread_id, {"log": [str(n)]}, "prep") for n in range(6)))
+    found = await state(graphs, thread_id)
+    assert sorted(found["values"]["log"]) == [str(n) for n in range(6)]
+    thread = await threads_service.threads.GetThread(threads_pb2.GetThreadRequest(thread_id=thread_id))
+    assert decode(thread.values_json) == found["values"]
+
+
+class RunBetween(Counting):
+    """A run begins on the thread after the update has read its state and before it writes."""
+
+    def __init__(self, stub: Any, threads: Any, *, ends: bool) -> None:
+        super().__init__(stub)
+        self._threads, self._ends = threads, ends
+        self._done = False
+
+    async def WriteCheckpoints(self, request: Any, **options: Any) -> Any:  # noqa: N802 - gRPC's name
+        if not self._done:
+            self._done = True
+            run_id = str(uuid4())
+            await self._threads.BeginRun(threads_pb2.BeginRunRequest(thread_id=request.thread_id, run_id=run_id))
+            if self._ends:
+                fence = {"run_id": run_id, "token": 1}
+                await self._threads.EndRun(threads_pb2.EndRunRequest(thread_id=request.thread_id, fence=fence))
+        return await self._stub.WriteCheckpoints(request, **options)
+
+
+class TestRaces:
+    """An update and a run: one after the other, never interleaved."""
+
+    @pytest.fixture
+    def ends(self) -> bool:
+        return False
+
+    @pytest.fixture
+    def checkpoints(self, threads_service: Any, ends: bool) -> Counting:
+        return RunBetween(threads_service.checkpoints, threads_service.threads, ends=ends)
+
+    async def test_a_run_that_began_refuses_the_update(self, graphs: Any, thread_id: str) -> None:
+        assert (await refusal(update(graphs, thread_id, {"q": "x"})))[1] == "THREAD_BUSY"
+        assert (await state(graphs, thread_id))["checkpoint"] is None
+
+    @pytest.mark.parametrize("ends", [True])
+    async def test_after_a_run_the_update_starts_again(
+        self, graphs: Any, checkpoints: Counting, thread_id: str
+    ) -> None:
+        await update(graphs, thread_id, {"q": "x"})
+        assert checkpoints.calls == ["GetCheckpoint", "GetCheckpoint"]
+        assert (await state(graphs, thread_id))["values"]["q"] == "x"
+
+
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str]:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
@@ -194,6 +275,23 @@ async def test_refusals(graphs: Any, thread_id: str) -> None:
     assert (await refusal(update(graphs, thread_id, {"log": 5}, "prep")))[:2] == user_error
     bad = graphs_pb2.GetStateRequest(graph=HITL, thread_id=thread_id, checkpoint_json=b"[1]")
     assert (await refusal(graphs.GetState(bad)))[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
+
+
+async def test_an_update_of_another_threads_checkpoint_is_refused(
+    graphs: Any, threads_service: Any, thread_id: str
+) -> None:
+    other = (await threads_service.threads.CreateThread(threads_pb2.CreateThreadRequest())).thread_id
+    theirs = await update(graphs, other, {"q": "theirs"})
+    await update(graphs, thread_id, {"q": "mine"})
+    before = await state(graphs, thread_id)
+    request = graphs_pb2.UpdateStateRequest(
+        graph=HITL,
+        thread_id=thread_id,
+        values_json=b'{"log":["x"]}',
+        checkpoint_json=encode({"checkpoint_id": theirs["checkpoint_id"]}),
+    )
+    assert (await refusal(graphs.UpdateState(request)))[:2] == (grpc.StatusCode.NOT_FOUND, "CHECKPOINT_NOT_FOUND")
+    assert await state(graphs, thread_id) == before
 
 
 async def test_graphs_are_described_and_drawn(graphs: Any) -> None:

@@ -1,16 +1,14 @@
-"""What GrpcSaver promises beyond the suite: fence, require_idle, closing, read-your-writes, blocking calls, deltas."""
+"""What GrpcSaver promises beyond the suite: fence, closing, read-your-writes, blocking calls, deltas."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
-import grpc
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
-from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.threads.v1 import threads_pb2
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
@@ -56,15 +54,6 @@ async def test_a_stale_fence_loses_the_lease_for_good_and_says_so_once(threads_s
         await old.aget_tuple(config_for(thread_id))
     await put(new, thread_id, 4)
     assert lost == ["old"]
-
-
-async def test_require_idle_refuses_while_a_run_is_active(threads_service: Any) -> None:
-    thread_id = str(uuid4())
-    await begin(threads_service, thread_id)
-    saver = GrpcSaver(threads_service.checkpoints, threads_service.control_loop, require_idle=True)
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await put(saver, thread_id)
-    assert reason_of(refused.value) == "THREAD_BUSY"
 
 
 async def test_a_closed_saver_writes_nothing(threads_service: Any) -> None:

@@ -15,7 +15,7 @@ SERVICES = {
         "threadmill.runs.v1.Crons",
         "threadmill.runs.v1.Executors",
     },
-    "executor": {"threadmill.runs.v1.Graphs"},
+    "executor": {"threadmill.runs.v1.Graphs", "threadmill.store.v1.Embeddings"},
 }
 
 

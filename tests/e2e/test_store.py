@@ -1,7 +1,9 @@
 """Long-term memory through the SDK, and its view of what graphs wrote."""
 
+import asyncio
 from uuid import uuid4
 
+import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import BadRequestError, UnprocessableEntityError
@@ -93,3 +95,24 @@ async def test_wrong_namespaces_are_refused(client: LangGraphClient) -> None:
         await client.store.put_item(["langgraph", "x"], "k", {})
     with pytest.raises(UnprocessableEntityError):
         await client.store.put_item(["a", ""], "k", {})
+
+
+async def test_null_as_time_to_live_is_taken_as_for_ever(
+    client: LangGraphClient, http: httpx.AsyncClient, root: str
+) -> None:
+    body = {"namespace": [root], "key": "k", "value": {"n": 1}, "ttl": None}
+    assert (await http.put("/store/items", json=body)).status_code == 204
+    assert (await client.store.get_item([root], "k"))["value"] == {"n": 1}
+
+
+async def test_many_clients_at_once_each_get_their_own(client: LangGraphClient, root: str) -> None:
+    async def triple(number: int) -> None:
+        namespace = [root, str(number % 4)]
+        await client.store.put_item(namespace, str(number), {"n": number})
+        assert (await client.store.get_item(namespace, str(number)))["value"] == {"n": number}
+        found = await client.store.search_items(namespace, filter={"n": number})
+        assert [item["key"] for item in found["items"]] == [str(number)]
+        with pytest.raises(UnprocessableEntityError):
+            await client.store.put_item([root, ""], "k", {})
+
+    await asyncio.gather(*(triple(number) for number in range(40)))

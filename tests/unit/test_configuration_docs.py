@@ -60,7 +60,7 @@ def default_of(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "generated"
     value = field.default
-    if value is None:
+    if value in (None, "", ()):
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -13,7 +13,7 @@ from threadmill_chassis.grpc_errors import reason_of
 
 from threadmill_gateway import encode
 from threadmill_gateway.context import Gateway
-from threadmill_gateway.errors import describe, http_of
+from threadmill_gateway.errors import RETRY_AFTER, describe, http_of
 from threadmill_gateway.routes.endpoint import Handler
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ def with_problems(handler: Handler) -> Handler:
         try:
             return await handler(request, gateway)
         except ValidationError as error:
-            return _problem(422, _name(422), describe(error))
+            return refusal(422, describe(error))
         except grpc.aio.AioRpcError as error:
             status, text = http_of(error)
             if status >= 500:
@@ -41,6 +41,11 @@ def with_problems(handler: Handler) -> Handler:
     return guarded
 
 
+def refusal(status: int, message: str) -> Response:
+    """The error body of a request that no service was asked about."""
+    return _problem(status, _name(status), message)
+
+
 def _code(cause: BaseException | None, status: int) -> str:
     """The service's reason, such as `run_not_found`; else the name of the status."""
     reason = reason_of(cause) if isinstance(cause, grpc.aio.AioRpcError) else ""
@@ -52,4 +57,6 @@ def _name(status: int) -> str:
 
 
 def _problem(status: int, code: str, message: str) -> Response:
-    return encode.document_response({"code": code, "message": message, "metadata": {}}, status=status)
+    status = 422 if status == 400 else status  # the protocol has no 400
+    headers = RETRY_AFTER if status == 503 else None
+    return encode.document_response({"code": code, "message": message, "metadata": {}}, headers, status)

@@ -1,12 +1,12 @@
 """Bodies and answers of the Agent Protocol."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from threadmill_gateway.models.base import Absent, CheckpointId, JsonObject, Limit, Model, Offset, ThreadId
-from threadmill_gateway.models.runs import Config, OnDisconnect
+from threadmill_gateway.models.base import Absent, CheckpointId, JsonObject, Limit, Model, Name, Offset, Text, ThreadId
+from threadmill_gateway.models.runs import Config, OnDisconnect, Webhook
 
 AgentStreamMode = Literal["values", "messages", "updates", "custom"]
 AgentRunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
@@ -26,7 +26,7 @@ class AgentMessage(Model):
 class AgentSearch(Model):
     """Body of POST /agents/search."""
 
-    name: Absent[str] = None
+    name: Absent[Text] = None
     metadata: Absent[JsonObject] = None
     limit: Limit = 10
     offset: Offset = 0
@@ -36,12 +36,12 @@ class AgentRunCreate(Model):
     """Body of POST /runs/wait. Without an agent, the first graph that is declared runs."""
 
     thread_id: Absent[ThreadId] = None
-    agent_id: Absent[Annotated[str, Field(min_length=1)]] = None
+    agent_id: Absent[Name] = None
     input: Any = None
     messages: Absent[list[AgentMessage]] = None
     metadata: JsonObject = Field(default_factory=dict)
     config: Config = Field(default_factory=dict)
-    webhook: Absent[Annotated[str, Field(min_length=1, max_length=65536)]] = None
+    webhook: Absent[Webhook] = None
     on_completion: Absent[Literal["delete", "keep"]] = None
     on_disconnect: OnDisconnect = "cancel"
     if_not_exists: Literal["create", "reject"] = "reject"
@@ -59,7 +59,7 @@ class AgentRunSearch(Model):
     metadata: Absent[JsonObject] = None
     status: Absent[AgentRunStatus] = None
     thread_id: Absent[ThreadId] = None
-    agent_id: Absent[Annotated[str, Field(min_length=1)]] = None
+    agent_id: Absent[Name] = None
     limit: Limit = 10
     offset: Offset = 0
 

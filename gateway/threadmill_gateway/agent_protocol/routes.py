@@ -6,7 +6,7 @@ from typing import Any
 
 from threadmill_gateway.agent_protocol import agents, runs, threads
 from threadmill_gateway.agent_protocol.dialect import by_dialect, is_agent_patch, is_agent_run
-from threadmill_gateway.agent_protocol.errors import with_problems
+from threadmill_gateway.agent_protocol.errors import refusal, with_problems
 from threadmill_gateway.agent_protocol.models import (
     Agent,
     AgentProblem,
@@ -20,6 +20,7 @@ from threadmill_gateway.agent_protocol.models import (
     AgentThread,
     AgentThreadPatch,
 )
+from threadmill_gateway.models.answers import Error, StreamEvent
 from threadmill_gateway.routes.endpoint import Endpoint, Handler, Query
 from threadmill_gateway.routes.streams import GONE, MODES
 
@@ -47,7 +48,7 @@ _OWN = (
         _RUN + "/stream",
         runs.follow_run,
         "Follow a run",
-        answer=str,
+        answer=StreamEvent,
         errors=(404, 422),
         query=(MODES, GONE),
         media_type="text/event-stream",
@@ -80,7 +81,7 @@ class _Shared:
 _SHARED = {
     ("POST", "/runs"): _Shared(runs.create_run, is_agent_run, AgentRunStream, AgentRun),
     ("POST", "/runs/wait"): _Shared(runs.create_and_wait, is_agent_run, AgentRunCreate, AgentRunResult),
-    ("POST", "/runs/stream"): _Shared(runs.create_and_stream, is_agent_run, AgentRunStream, str),
+    ("POST", "/runs/stream"): _Shared(runs.create_and_stream, is_agent_run, AgentRunStream, StreamEvent),
     ("PATCH", "/threads/{thread_id}"): _Shared(threads.patch_thread, is_agent_patch, AgentThreadPatch, AgentThread),
 }
 
@@ -91,7 +92,7 @@ def with_agent_protocol(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
         shared = _SHARED.get((endpoint.method, endpoint.path))
         yield endpoint if shared is None else _both(endpoint, shared)
     for endpoint in _OWN:
-        yield replace(endpoint, handler=with_problems(endpoint.handler), problem=AgentProblem)
+        yield replace(endpoint, handler=with_problems(endpoint.handler), problem=AgentProblem, refusal=refusal)
 
 
 def _both(endpoint: Endpoint, shared: _Shared) -> Endpoint:
@@ -100,4 +101,5 @@ def _both(endpoint: Endpoint, shared: _Shared) -> Endpoint:
         handler=by_dialect(endpoint.handler, with_problems(shared.handler), shared.is_protocol),
         body=endpoint.body | shared.body,
         answer=endpoint.answer if endpoint.answer in (Any, shared.answer) else endpoint.answer | shared.answer,
+        problem=Error | AgentProblem,
     )

@@ -3,16 +3,34 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from threadmill_gateway.models.base import JsonObject
 from threadmill_gateway.models.threads import ThreadStatus
+
+
+def rows_of(row: type[BaseModel]) -> Any:
+    """The type of a list of rows of which the client may have selected some columns."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field.get_default() if not field.is_required() else None)
+        for name, field in row.model_fields.items()
+    }
+    columns: Any = create_model(f"{row.__name__}Columns", __doc__=f"{row.__doc__} Only selected columns.", **fields)
+    return list[columns]
 
 
 class Error(BaseModel):
     """Every error body."""
 
     detail: str
+
+
+class StreamEvent(BaseModel):
+    """One server-sent event. `data` is JSON; only events of resumable runs have an id."""
+
+    event: str
+    data: str
+    id: str = ""
 
 
 class ThreadTtl(BaseModel):
@@ -38,6 +56,12 @@ class Thread(BaseModel):
     interrupts: dict[str, list[JsonObject]] = {}
     ttl: ThreadTtl | None = None
     extracted: JsonObject = {}
+
+
+class ThreadCopy(Thread):
+    """A fresh copy of a thread. Its values are known to `/state` only."""
+
+    values: Any = None
 
 
 class Pruned(BaseModel):

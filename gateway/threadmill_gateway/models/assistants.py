@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from threadmill_gateway.models.base import Absent, AssistantId, JsonObject, Limit, Model, Offset
+from threadmill_gateway.models.base import Absent, AssistantId, Integer, JsonObject, Limit, Model, Name, Offset, Text
 from threadmill_gateway.models.runs import Config
 from threadmill_gateway.requests import INT32_MAX
 
@@ -20,39 +20,38 @@ AssistantColumn = Literal[
     "metadata",
     "version",
 ]
-GraphId = Annotated[str, Field(min_length=1)]
 
 
 class AssistantCreate(Model):
     """Body of POST /assistants."""
 
-    graph_id: GraphId
+    graph_id: Name
     assistant_id: Absent[AssistantId] = None
     config: Config = Field(default_factory=dict)
     context: JsonObject = Field(default_factory=dict)
     metadata: JsonObject = Field(default_factory=dict)
-    name: str = "Untitled"
-    description: str | None = None
+    name: Text = "Untitled"
+    description: Text | None = None
     if_exists: Literal["raise", "do_nothing"] = "raise"
 
 
 class AssistantPatch(Model):
     """Body of PATCH /assistants/{assistant_id}: what is absent stays."""
 
-    graph_id: Absent[GraphId] = None
+    graph_id: Absent[Name] = None
     config: Absent[Config] = None
     context: Absent[JsonObject] = None
     metadata: Absent[JsonObject] = None
-    name: Absent[str] = None
-    description: str | None = None
+    name: Absent[Text] = None
+    description: Text | None = None
 
 
 class AssistantCount(Model):
     """Body of POST /assistants/count."""
 
     metadata: Absent[JsonObject] = None
-    graph_id: Absent[str] = None
-    name: Absent[str] = None
+    graph_id: Absent[Text] = None
+    name: Absent[Text] = None
 
 
 class AssistantSearch(AssistantCount):
@@ -76,4 +75,4 @@ class VersionSearch(Model):
 class LatestVersion(Model):
     """Body of POST /assistants/{assistant_id}/latest."""
 
-    version: Absent[Annotated[int, Field(ge=-INT32_MAX, le=INT32_MAX)]] = None
+    version: Absent[Annotated[Integer, Field(ge=-INT32_MAX, le=INT32_MAX)]] = None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from threadmill_gateway.requests import INT32_MAX, canonical_uuid
@@ -28,8 +28,20 @@ class NotNull:
 Absent = Annotated[T | None, NotNull()]
 
 JsonObject = dict[str, Any]
-Limit = Annotated[int, Field(ge=1, le=1000)]
-Offset = Annotated[int, Field(ge=0, le=INT32_MAX)]
+# Names and the like. No NUL: Postgres keeps it in no text. (From JSON documents it is dropped: `encode.dumps`.)
+NO_NUL = r"^[^\x00]*$"
+Text = Annotated[str, Field(pattern=NO_NUL)]
+Name = Annotated[str, Field(pattern=NO_NUL, min_length=1)]
+
+
+def _integral(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# In JSON, 10.0 is the integer 10.
+Integer = Annotated[int, BeforeValidator(_integral)]
+Limit = Annotated[Integer, Field(ge=1, le=1000)]
+Offset = Annotated[Integer, Field(ge=0, le=INT32_MAX)]
 
 
 def fail(text: str) -> NoReturn:
@@ -41,7 +53,8 @@ def _uuid(kind: str, text: str) -> str:
     return canonical_uuid(text) or fail(f"Invalid {kind} ID: must be a UUID")
 
 
-ThreadId = Annotated[str, AfterValidator(lambda text: _uuid("thread", text))]
-AssistantId = Annotated[str, AfterValidator(lambda text: _uuid("assistant", text))]
-RunId = Annotated[str, AfterValidator(lambda text: _uuid("run", text))]
-CheckpointId = Annotated[str, AfterValidator(lambda text: canonical_uuid(text) or fail("Invalid checkpoint ID"))]
+_UUID = Field(json_schema_extra={"format": "uuid"})
+ThreadId = Annotated[str, AfterValidator(lambda text: _uuid("thread", text)), _UUID]
+AssistantId = Annotated[str, AfterValidator(lambda text: _uuid("assistant", text)), _UUID]
+RunId = Annotated[str, AfterValidator(lambda text: _uuid("run", text)), _UUID]
+CheckpointId = Annotated[str, AfterValidator(lambda text: canonical_uuid(text) or fail("Invalid checkpoint ID")), _UUID]

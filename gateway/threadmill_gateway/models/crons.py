@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from threadmill_gateway.models.base import Absent, AssistantId, JsonObject, Limit, Model, Offset, ThreadId
-from threadmill_gateway.models.runs import Config, Nodes, StreamMode
+from threadmill_gateway.models.base import Absent, AssistantId, JsonObject, Limit, Model, Name, Offset, Text, ThreadId
+from threadmill_gateway.models.runs import Config, Nodes, StreamMode, Webhook
 
 CronColumn = Literal[
     "cron_id",
@@ -25,7 +25,6 @@ CronColumn = Literal[
     "updated_at",
 ]
 CronSortBy = Literal["cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"]
-Webhook = Annotated[str, Field(min_length=1, max_length=65536)]
 Input = JsonObject | list[Any]
 # ISO 8601; without an offset it is UTC.
 Moment = Annotated[datetime, Field(strict=False), AfterValidator(lambda time: time.replace(tzinfo=time.tzinfo or UTC))]
@@ -52,9 +51,9 @@ class _RunFields(Model):
 class CronCreate(_RunFields):
     """Body of POST /runs/crons and POST /threads/{thread_id}/runs/crons (where `on_run_completed` does nothing)."""
 
-    assistant_id: Annotated[str, Field(min_length=1)]
-    schedule: str
-    timezone: Absent[str] = None
+    assistant_id: Name
+    schedule: Text
+    timezone: Absent[Text] = None
     end_time: Absent[Moment] = None
     enabled: bool = True
 
@@ -62,8 +61,8 @@ class CronCreate(_RunFields):
 class CronPatch(_RunFields):
     """Body of PATCH /runs/crons/{cron_id}: what is absent stays, `end_time: null` removes the end."""
 
-    schedule: Absent[str] = None
-    timezone: Absent[str] = None
+    schedule: Absent[Text] = None
+    timezone: Absent[Text] = None
     end_time: Moment | None = None
     enabled: Absent[bool] = None
 

@@ -7,7 +7,19 @@ from pydantic import AfterValidator, Field, RootModel, ValidationError, model_va
 from pydantic_core import PydanticCustomError
 
 from threadmill_gateway.errors import describe
-from threadmill_gateway.models.base import Absent, CheckpointId, JsonObject, Model, RunId, ThreadId, fail
+from threadmill_gateway.models.base import (
+    NO_NUL,
+    Absent,
+    CheckpointId,
+    Integer,
+    JsonObject,
+    Model,
+    Name,
+    RunId,
+    Text,
+    ThreadId,
+    fail,
+)
 
 StreamMode = Literal[
     "values", "messages", "messages-tuple", "tasks", "checkpoints", "updates", "events", "debug", "custom"
@@ -25,6 +37,7 @@ RunColumn = Literal[
     "langsmith_session_name",
 ]
 Nodes = Literal["*"] | list[str]
+Webhook = Annotated[str, Field(min_length=1, max_length=65536, pattern=NO_NUL)]
 OnDisconnect = Literal["cancel", "continue"]
 
 
@@ -32,7 +45,7 @@ class RunConfig(Model):
     """The keys of a config that have a type; all others pass through."""
 
     tags: Absent[list[str]] = None
-    recursion_limit: Absent[int] = None
+    recursion_limit: Absent[Integer] = None
     configurable: Absent[JsonObject] = None
     metadata: Absent[JsonObject] = None
 
@@ -95,7 +108,7 @@ class LangsmithTracer(Model):
 class NewRun(Model):
     """What all ways to create a run have."""
 
-    assistant_id: Annotated[str, Field(min_length=1)]
+    assistant_id: Name
     input: Any = None
     command: Command | None = None
     config: Config = Field(default_factory=dict)
@@ -111,8 +124,8 @@ class NewRun(Model):
     after_seconds: Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)] = 0
     durability: Absent[Literal["sync", "async", "exit"]] = None
     checkpoint_during: Absent[bool] = None
-    webhook: Absent[Annotated[str, Field(min_length=1, max_length=65536)]] = None
-    feedback_keys: list[str] = Field(default_factory=list)
+    webhook: Absent[Webhook] = None
+    feedback_keys: list[Text] = Field(default_factory=list)
     langsmith_tracer: LangsmithTracer | None = None
 
     def stream_modes(self) -> list[str]:

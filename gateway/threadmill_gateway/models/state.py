@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model
+from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model, Text
 
 
 class Checkpoint(Model):
@@ -29,9 +29,9 @@ class StateUpdate(Model):
     """Body of POST /threads/{thread_id}/state."""
 
     values: JsonObject | list[Any] | None = None
-    as_node: Absent[str] = None
+    as_node: Absent[Text] = None
     checkpoint: Absent[Checkpoint] = None
-    checkpoint_id: Absent[str] = None
+    checkpoint_id: str | None = None
 
 
 class HistoryBefore(Model):

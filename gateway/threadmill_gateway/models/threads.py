@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model, Offset, ThreadId, fail
+from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model, Offset, Text, ThreadId, fail
 from threadmill_gateway.models.runs import Command
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
@@ -34,7 +34,7 @@ class Ttl(Model):
 class Update(Model):
     """One update of a superstep."""
 
-    as_node: str
+    as_node: Text
     values: Any = None
     command: Command | None = None
 
@@ -92,7 +92,7 @@ class ThreadSearch(ThreadCount):
     sort_by: Absent[Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]] = None
     sort_order: Absent[Literal["asc", "desc"]] = None
     select: list[ThreadColumn] = Field(default_factory=list)
-    extract: Annotated[dict[str, str], AfterValidator(_check_extract)] = Field(default_factory=dict)
+    extract: Annotated[dict[str, Text], AfterValidator(_check_extract)] = Field(default_factory=dict)
 
 
 class ThreadPrune(Model):

@@ -85,6 +85,7 @@ async def patch_assistant(request: Request, gateway: Gateway) -> Response:
         metadata_json=_given(body.metadata and without_reserved(body.metadata)),
         name=body.name,
         description=body.description,
+        clear_description="description" in body.model_fields_set and body.description is None,
     )
     with answering(ASSISTANT_NOT_FOUND=(404, f"Assistant {assistant_id} not found")):
         row = await gateway.clients.ask(gateway.clients.assistants.UpdateAssistant, question)
@@ -232,7 +233,7 @@ async def list_subgraphs(request: Request, gateway: Gateway) -> Response:
 
 _ID = "/assistants/{assistant_id}"
 _RECURSE = Query("recurse", "Also subgraphs of subgraphs", {"type": "boolean", "default": False})
-_SEARCHED = list[answers.Assistant]
+_SEARCHED = answers.rows_of(answers.Assistant)
 ENDPOINTS = (
     Endpoint(
         "POST",

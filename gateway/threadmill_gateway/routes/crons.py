@@ -82,7 +82,7 @@ def _payload(document: JsonObject, metadata: JsonObject) -> bytes:
 
 async def _check_webhook(url: str | None, gateway: Gateway) -> None:
     if url is not None:
-        await check_webhook(url, gateway.resolve, gateway.settings.webhook_allow_loopback)
+        await check_webhook(url, gateway.resolve, gateway.settings.webhook_policy)
 
 
 def _timestamp(moment: datetime | None) -> Timestamp | None:
@@ -189,9 +189,10 @@ def cron(row: crons_pb2.Cron) -> dict[str, Any]:
 
 _CRONS = "/runs/crons"
 _ID = _CRONS + "/{cron_id}"
+_FOUND = answers.rows_of(answers.Cron)
 ENDPOINTS = (
     Endpoint("POST", _CRONS, create_cron, "Create a stateless cron", CronCreate, answers.Cron, errors=(400, 404, 422)),
-    Endpoint("POST", _CRONS + "/search", search_crons, "Search crons", CronSearch, list[answers.Cron], errors=(422,)),
+    Endpoint("POST", _CRONS + "/search", search_crons, "Search crons", CronSearch, _FOUND, errors=(422,)),
     Endpoint("POST", _CRONS + "/count", count_crons, "Count crons", CronCount, int, errors=(422,)),
     Endpoint("GET", _ID, get_cron, "Read a cron", answer=answers.Cron, errors=(404, 422)),
     Endpoint("PATCH", _ID, patch_cron, "Change a cron", CronPatch, answers.Cron, errors=(400, 404, 422)),

@@ -20,19 +20,20 @@ async def docs(_: Request, __: Gateway) -> Response:
     return Response(PAGE, media_type="text/html")
 
 
-def described(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-    """The endpoints and, beside them, those that describe them all."""
+def described(endpoints: Sequence[Endpoint], prefix: str = "") -> tuple[Endpoint, ...]:
+    """The endpoints and, beside them, those that describe them all. `prefix`: where clients find the paths."""
     ready: list[bytes] = []
 
     async def openapi_json(_: Request, __: Gateway) -> Response:
         """The OpenAPI document."""
         if not ready:  # made when first asked for, once
-            ready.append(orjson.dumps(openapi(every, version("threadmill-gateway"))))
+            servers = {"servers": [{"url": prefix}]} if prefix else {}
+            ready.append(orjson.dumps({**openapi(every, version("threadmill-gateway")), **servers}))
         return encode.json_response(ready[0])
 
     every = (
         *endpoints,
-        Endpoint("GET", "/docs", docs, "Documentation", answer=str, media_type="text/html"),
-        Endpoint("GET", "/openapi.json", openapi_json, "OpenAPI document", answer=JsonObject),
+        Endpoint("GET", "/docs", docs, "Documentation", answer=str, media_type="text/html", calls=False),
+        Endpoint("GET", "/openapi.json", openapi_json, "OpenAPI document", answer=JsonObject, calls=False),
     )
     return every

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from threadmill_gateway.context import Gateway
+from threadmill_gateway.errors import detail_response
+from threadmill_gateway.slow_bodies import timed
 
 Handler = Callable[[Request, Gateway], Awaitable[Response]]
 
@@ -28,7 +29,9 @@ class Query:
 class Endpoint:
     """One method of one path. `body` and `answer` are types whose JSON schemas document the two; None: empty.
 
-    `problem` is the type of its error bodies, where that is not the API's usual one.
+    `problem` is the type of its error bodies, where that is not the API's usual one. `also` holds further statuses of
+    success and the types of their answers; `bare` those statuses of failure whose body is text without a content type.
+    `calls` False: no service is asked, so none can be missing. `refusal` words a refusal that comes before the handler.
     """
 
     method: str
@@ -41,7 +44,11 @@ class Endpoint:
     errors: tuple[int, ...] = ()
     query: tuple[Query, ...] = ()
     media_type: str = "application/json"
-    problem: type[BaseModel] | None = None
+    problem: Any = None
+    also: tuple[tuple[int, Any], ...] = ()
+    bare: tuple[int, ...] = ()
+    calls: bool = True
+    refusal: Callable[[int, str], Response] = detail_response
 
 
 class Resource:
@@ -49,17 +56,21 @@ class Resource:
 
     def __init__(self, path: str, endpoints: Sequence[Endpoint], gateway: Gateway) -> None:
         self._path = path
-        self._handlers = {endpoint.method: endpoint.handler for endpoint in endpoints}
-        if "GET" in self._handlers:
-            self._handlers.setdefault("HEAD", self._handlers["GET"])
-        self.methods = sorted(self._handlers)
+        self._endpoints = {endpoint.method: endpoint for endpoint in endpoints}
+        if "GET" in self._endpoints:
+            self._endpoints.setdefault("HEAD", self._endpoints["GET"])
+        self.methods = sorted(self._endpoints)
         self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         scope["threadmill.route"] = self._path
-        handler = self._handlers[scope["method"]]  # the route refuses other methods
-        response = await handler(Request(scope, receive, send), self._gateway)
+        endpoint = self._endpoints[scope["method"]]  # the route refuses other methods
+        if b"%00" in scope["query_string"] or "\0" in scope["path"]:  # Postgres keeps it in no text
+            response = endpoint.refusal(422, "The URL must not hold NUL characters")
+        else:
+            request = Request(scope, timed(receive, self._gateway.settings.http_body_timeout_seconds), send)
+            response = await endpoint.handler(request, self._gateway)
         await response(scope, receive, send)
 
 

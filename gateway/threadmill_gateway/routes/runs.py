@@ -59,8 +59,8 @@ async def creation(
 ) -> runs_pb2.CreateRunRequest:
     """What the runs api is asked for a validated body; 422 for a webhook that must not be called."""
     if body.webhook is not None:
-        await check_webhook(body.webhook, gateway.resolve, gateway.settings.webhook_allow_loopback)
-    return create_request(body, thread_id, request.headers)
+        await check_webhook(body.webhook, gateway.resolve, gateway.settings.webhook_policy)
+    return create_request(body, thread_id, request.headers, gateway.settings.configurable_headers)
 
 
 def thread_of_new_run(request: Request) -> str:
@@ -235,7 +235,7 @@ ENDPOINTS = (
         _THREAD,
         list_runs,
         "List the runs of a thread",
-        answer=list[answers.Run],
+        answer=answers.rows_of(answers.Run),
         errors=(400, 404, 422),
         query=(
             Query("limit", "At most so many; none for 0 or less", {"type": "integer", "default": 10}),

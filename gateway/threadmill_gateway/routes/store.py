@@ -34,9 +34,11 @@ async def put_item(request: Request, gateway: Gateway) -> Response:
     put = store_pb2.PutOp(
         namespace=body.namespace, key=body.key, value_json=encode.dumps(body.value), ttl_minutes=body.ttl
     )
+    # Null is an answer, "for ever"; only what is absent is left to the server's default.
+    put.keep_forever = body.ttl is None and "ttl" in body.model_fields_set
     if body.index is not None:
         put.index.CopyFrom(store_pb2.PutOp.Index(paths=body.index or ()))
-    await _ask(gateway, store_pb2.Op(put=put))
+    await gateway.store_calls.ask(store_pb2.Op(put=put))
     return encode.no_content()
 
 
@@ -53,11 +55,6 @@ def _check_writable(namespace: Sequence[str]) -> None:
         raise refuse(400, f'Root label for namespace cannot be "langgraph". Got: {tuple(namespace)}')
 
 
-async def _ask(gateway: Gateway, op: store_pb2.Op) -> store_pb2.Result:
-    answer = await gateway.clients.ask(gateway.clients.store.Batch, store_pb2.BatchRequest(ops=[op]))
-    return answer.results[0]
-
-
 async def get_item(request: Request, gateway: Gateway) -> Response:
     """One item, or `null`."""
     key = request.query_params.get("key")
@@ -70,7 +67,9 @@ async def get_item(request: Request, gateway: Gateway) -> Response:
     namespace = given[0].split(".") if len(given) == 1 else given
     _check_labels(namespace)
     refresh = query_flag(request, "refresh_ttl") if request.query_params.get("refresh_ttl") else None
-    found = await _ask(gateway, store_pb2.Op(get=store_pb2.GetOp(namespace=namespace, key=key, refresh_ttl=refresh)))
+    found = await gateway.store_calls.ask(
+        store_pb2.Op(get=store_pb2.GetOp(namespace=namespace, key=key, refresh_ttl=refresh))
+    )
     return encode.document_response(encode.item(found.item) if found.HasField("item") else None)
 
 
@@ -79,7 +78,7 @@ async def delete_item(request: Request, gateway: Gateway) -> Response:
     body = await read(request, ItemDelete, gateway.settings.http_max_request_body_bytes)
     _check_labels(body.namespace)
     if body.namespace:
-        await _ask(gateway, store_pb2.Op(delete=store_pb2.DeleteOp(namespace=body.namespace, key=body.key)))
+        await gateway.store_calls.ask(store_pb2.Op(delete=store_pb2.DeleteOp(namespace=body.namespace, key=body.key)))
     return encode.no_content()
 
 
@@ -95,7 +94,7 @@ async def search_items(request: Request, gateway: Gateway) -> Response:
         query=body.query or "",
         refresh_ttl=body.refresh_ttl,
     )
-    found = await _ask(gateway, store_pb2.Op(search=search))
+    found = await gateway.store_calls.ask(store_pb2.Op(search=search))
     return encode.document_response({"items": [encode.hit(row) for row in found.items.items]})
 
 
@@ -128,13 +127,13 @@ async def list_namespaces(request: Request, gateway: Gateway) -> Response:
         limit=body.limit,
         offset=body.offset,
     )
-    found = await _ask(gateway, store_pb2.Op(list_namespaces=listing))
+    found = await gateway.store_calls.ask(store_pb2.Op(list_namespaces=listing))
     return encode.document_response({"namespaces": [list(one.labels) for one in found.namespaces.namespaces]})
 
 
 _ITEMS = "/store/items"
 ENDPOINTS = (
-    Endpoint("PUT", _ITEMS, put_item, "Write an item", ItemPut, status=204, errors=(400, 422)),
+    Endpoint("PUT", _ITEMS, put_item, "Write an item", ItemPut, status=204, errors=(400, 422), bare=(422,)),
     Endpoint(
         "GET",
         _ITEMS,
@@ -142,14 +141,24 @@ ENDPOINTS = (
         "Read an item",
         answer=answers.Item | None,
         errors=(400, 422),
+        bare=(400, 422),
         query=(
             Query("namespace", "Labels joined by periods, or one label each time that it is repeated"),
             Query("key", "Key within the namespace"),
             Query("refresh_ttl", "Restart the time to live", {"type": "boolean"}),
         ),
     ),
-    Endpoint("DELETE", _ITEMS, delete_item, "Delete an item", ItemDelete, status=204, errors=(422,)),
-    Endpoint("POST", _ITEMS + "/search", search_items, "Search items", ItemSearch, answers.Hits, errors=(400, 422)),
+    Endpoint("DELETE", _ITEMS, delete_item, "Delete an item", ItemDelete, status=204, errors=(422,), bare=(422,)),
+    Endpoint(
+        "POST",
+        _ITEMS + "/search",
+        search_items,
+        "Search items",
+        ItemSearch,
+        answers.Hits,
+        errors=(400, 422),
+        bare=(422,),
+    ),
     Endpoint(
         "POST",
         "/store/namespaces",
@@ -158,5 +167,6 @@ ENDPOINTS = (
         NamespaceSearch,
         answers.Namespaces,
         errors=(422,),
+        bare=(422,),
     ),
 )

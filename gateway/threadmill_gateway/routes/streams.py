@@ -15,6 +15,8 @@ from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_gateway import encode
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import answering, problem_of, refuse
+from threadmill_gateway.models import answers
+from threadmill_gateway.models.base import JsonObject
 from threadmill_gateway.models.runs import RunFollow, StatelessRunFollow
 from threadmill_gateway.requests import path_id, query_flag, query_list
 from threadmill_gateway.responses import (
@@ -111,13 +113,14 @@ async def cancel_watched(
 
 async def begin_wait(gateway: Gateway, question: runs_pb2.WaitRunRequest) -> tuple[Call, runs_pb2.Run]:
     """A wait for a run, new or existing, and the run. Raises the service's errors."""
-    call = _wait(gateway, question)
-    first = await first_of(call, gateway.settings.call_timeout_seconds)
+    return await _begin(gateway, gateway.clients.runs.WaitRun, question)
+
+
+async def _begin(gateway: Gateway, method: Any, question: Any) -> tuple[Call, runs_pb2.Run]:
+    clients = gateway.clients
+    call = clients.follow(method, question)
+    first = await first_of(call, gateway.settings.call_timeout_seconds, clients.watch(method, call))
     return call, first.run
-
-
-def _wait(gateway: Gateway, question: runs_pb2.WaitRunRequest) -> Call:
-    return gateway.clients.follow(gateway.clients.runs.WaitRun, question)
 
 
 def wait_headers(thread_id: str, run_id: str) -> dict[str, str]:
@@ -139,7 +142,7 @@ def wait_reply(
     again = runs_pb2.WaitRunRequest(
         run=runs_pb2.RunRef(thread_id=run.thread_id, run_id=run.run_id), cancel_on_disconnect=cancels
     )
-    rejoin: Callable[[], Call] = partial(_wait, gateway, again)
+    rejoin: Callable[[], Call] = partial(gateway.clients.follow, gateway.clients.runs.WaitRun, again, again=True)
     settings = gateway.settings
     return WaitReply(call, headers, settings.heartbeat_seconds, gateway.closing, rejoin=rejoin, shape=shape)
 
@@ -195,9 +198,7 @@ def stream_question(request: Request, reference: runs_pb2.RunRef) -> runs_pb2.St
 
 async def begin_stream(gateway: Gateway, question: runs_pb2.StreamRunRequest) -> tuple[Call, runs_pb2.Run]:
     """The stream of a run, new or existing, and the run. Raises the service's errors."""
-    call = gateway.clients.follow(gateway.clients.runs.StreamRun, question)
-    first = await first_of(call, gateway.settings.call_timeout_seconds)
-    return call, first.run
+    return await _begin(gateway, gateway.clients.runs.StreamRun, question)
 
 
 def stream_headers(thread_id: str, run_id: str) -> dict[str, str]:
@@ -226,7 +227,7 @@ def event_stream(
         question.CopyFrom(again)  # type: ignore[arg-type]  # given wherever this is passed on
         if last_event_id:
             question.continue_after = last_event_id
-        return gateway.clients.follow(gateway.clients.runs.StreamRun, question)
+        return gateway.clients.follow(gateway.clients.runs.StreamRun, question, again=True)
 
     settings = gateway.settings
     return EventStream(
@@ -287,7 +288,7 @@ ENDPOINTS = (
         stream_stateless_run,
         "Create a stateless run and stream it",
         StatelessRunFollow,
-        str,
+        answers.StreamEvent,
         errors=(400, 404, 422),
         media_type=_SSE,
     ),
@@ -298,7 +299,7 @@ ENDPOINTS = (
         stream_run,
         "Create a run and stream it",
         RunFollow,
-        str,
+        answers.StreamEvent,
         errors=_CREATE_ERRORS,
         media_type=_SSE,
     ),
@@ -308,7 +309,7 @@ ENDPOINTS = (
         _RUN + "/stream",
         join_stream,
         "Follow a run",
-        answer=str,
+        answer=answers.StreamEvent,
         errors=(422,),
         query=(MODES, GONE),
         media_type=_SSE,
@@ -319,6 +320,7 @@ ENDPOINTS = (
         cancel_run,
         "Cancel a run",
         status=202,
+        also=((200, JsonObject),),
         errors=(404, 422),
         query=(
             Query("wait", "Answer 200 once the run has ended", {"type": "boolean", "default": False}),
@@ -330,7 +332,7 @@ ENDPOINTS = (
         "/threads/{thread_id}/stream",
         stream_thread,
         "Follow all runs of a thread",
-        answer=str,
+        answer=answers.StreamEvent,
         errors=(422,),
         query=(Query("stream_modes", "Comma-separated: run_modes, lifecycle, state_update"),),
         media_type=_SSE,

@@ -1,21 +1,28 @@
 """Health, info and metrics of the process."""
 
+import asyncio
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import grpc
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from threadmill_protos.runs.v1 import runs_pb2
+from threadmill_protos.store.v1 import store_pb2
+from threadmill_protos.threads.v1 import threads_pb2
 
 from threadmill_gateway import encode, metrics
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.models import answers
+from threadmill_gateway.requests import query_flag
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 
 log = structlog.get_logger(__name__)
 
+# The id of no thread.
+NOBODY = "00000000-0000-0000-0000-000000000000"
 # What clients may rely on.
 FLAGS = {
     "assistants": True,
@@ -26,9 +33,43 @@ FLAGS = {
 }
 
 
-async def ok(_: Request, __: Gateway) -> Response:
-    """The process serves."""
-    return encode.document_response({"ok": True, "services": {}})
+# Probes and scrapers wait no longer than a few seconds.
+PROBE_SECONDS = 3.0
+
+
+async def ok(request: Request, gateway: Gateway) -> Response:
+    """The process serves. With `check_db`: so do the services and their databases; 503 names those that do not.
+
+    Use it to watch a deployment, not to restart gateways: they recover by themselves.
+    """
+    if not query_flag(request, "check_db"):
+        return encode.document_response({"ok": True, "services": {}})
+    names = ("threads", "store", "runs")
+    found = await asyncio.gather(_reads_threads(gateway), _reads_items(gateway), _reads_runs(gateway))
+    away = {name: "unavailable" for name, serves in zip(names, found, strict=True) if not serves}
+    return encode.document_response({"ok": not away, "services": away}, status=503 if away else 200)
+
+
+async def _reads_threads(gateway: Gateway) -> bool:
+    return await _answers(gateway, gateway.clients.threads.GetThread, threads_pb2.GetThreadRequest(thread_id=NOBODY))
+
+
+async def _reads_items(gateway: Gateway) -> bool:
+    nothing = store_pb2.Op(get=store_pb2.GetOp(namespace=["threadmill"], key="probe", refresh_ttl=False))
+    return await _answers(gateway, gateway.clients.store.Batch, store_pb2.BatchRequest(ops=[nothing]))
+
+
+async def _reads_runs(gateway: Gateway) -> bool:
+    return await _answers(gateway, gateway.clients.runs.GetQueueStats, runs_pb2.GetQueueStatsRequest())
+
+
+async def _answers(gateway: Gateway, method: Any, question: Any) -> bool:
+    """Whether a service reads from its database: that what was asked for does not exist is an answer too."""
+    try:
+        await gateway.clients.ask(method, question, timeout_seconds=PROBE_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        return error.code() is grpc.StatusCode.NOT_FOUND
+    return True
 
 
 @cache
@@ -65,7 +106,7 @@ async def get_metrics(request: Request, gateway: Gateway) -> Response:
         return encode.document_response(_metrics_document(stats, gateway))
     known = None
     try:
-        known = await gateway.clients.ask(gateway.clients.runs.GetQueueStats, question)
+        known = await gateway.clients.ask(gateway.clients.runs.GetQueueStats, question, timeout_seconds=PROBE_SECONDS)
     except grpc.aio.AioRpcError as error:
         log.warning("queue_stats_unavailable", error=error.details())
     return Response(gateway.metrics.text(known), headers={"content-type": metrics.CONTENT_TYPE})
@@ -89,11 +130,11 @@ def _metrics_document(stats: runs_pb2.QueueStats, gateway: Gateway) -> encode.Do
     }
 
 
-_CHECK = Query("check_db", "Accepted for compatibility")
+_CHECK = Query("check_db", "Ask the services and their databases too", {"type": "boolean", "default": False})
 ENDPOINTS = (
-    Endpoint("GET", "/ok", ok, "Health", answer=answers.Health, query=(_CHECK,)),
-    Endpoint("GET", "/", ok, "Health", answer=answers.Health),
-    Endpoint("GET", "/info", info, "Versions and abilities", answer=answers.Info),
+    Endpoint("GET", "/ok", ok, "Health", answer=answers.Health, query=(_CHECK,), also=((503, answers.Health),)),
+    Endpoint("GET", "/", ok, "Health", answer=answers.Health, calls=False),
+    Endpoint("GET", "/info", info, "Versions and abilities", answer=answers.Info, calls=False),
     Endpoint(
         "GET",
         "/metrics",

@@ -227,7 +227,14 @@ async def thread_storage(request: Request, gateway: Gateway) -> Response:
 _ID = "/threads/{thread_id}"
 ENDPOINTS = (
     Endpoint(
-        "POST", "/threads", create_thread, "Create a thread", ThreadCreate, answers.Thread, errors=(400, 404, 409, 422)
+        "POST",
+        "/threads",
+        create_thread,
+        "Create a thread",
+        ThreadCreate,
+        answers.Thread,
+        errors=(400, 404, 409, 422),
+        also=((201, answers.Error),),
     ),
     Endpoint(
         "POST",
@@ -235,7 +242,7 @@ ENDPOINTS = (
         search_threads,
         "Search threads",
         ThreadSearch,
-        list[answers.Thread],
+        answers.rows_of(answers.Thread),
         errors=(400, 422),
     ),
     Endpoint("POST", "/threads/count", count_threads, "Count threads", ThreadCount, int, errors=(422,)),
@@ -249,9 +256,18 @@ ENDPOINTS = (
         errors=(404, 422),
         query=(Query("include", "`ttl` adds the time to live"),),
     ),
-    Endpoint("PATCH", _ID, patch_thread, "Change a thread", ThreadPatch, answers.Thread, errors=(404, 422)),
+    Endpoint(
+        "PATCH",
+        _ID,
+        patch_thread,
+        "Change a thread",
+        ThreadPatch,
+        answers.Thread,
+        errors=(400, 404, 409, 422),
+        also=((204, None),),
+    ),
     Endpoint("DELETE", _ID, delete_thread, "Delete a thread", status=204, errors=(404, 422)),
-    Endpoint("POST", _ID + "/copy", copy_thread, "Copy a thread", answer=answers.Thread, errors=(400, 409)),
+    Endpoint("POST", _ID + "/copy", copy_thread, "Copy a thread", answer=answers.ThreadCopy, errors=(400, 409)),
     Endpoint(
         "GET",
         _ID + "/storage",

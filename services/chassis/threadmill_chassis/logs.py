@@ -5,7 +5,10 @@ Ids that belong to every line of a piece of work (run, thread, request) are boun
 
 import logging
 import sys
+from collections.abc import Callable
+from typing import Any
 
+import orjson
 import structlog
 
 from threadmill_chassis.settings import ProcessSettings
@@ -14,7 +17,7 @@ from threadmill_chassis.settings import ProcessSettings
 def configure(settings: ProcessSettings, service: str) -> None:
     """Routes structlog and the standard library's loggers to stderr in one format; `service` is on every line."""
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer(_dumps) if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -39,6 +42,10 @@ def configure(settings: ProcessSettings, service: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(logging.INFO, _level(settings)), force=True)
+
+
+def _dumps(event: Any, default: Callable[[Any], Any]) -> str:
+    return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _level(settings: ProcessSettings) -> int:

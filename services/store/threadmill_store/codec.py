@@ -1,12 +1,13 @@
 """Protobuf messages to operations, and results to protobuf messages."""
 
+from datetime import UTC, datetime
+
 from google.protobuf.timestamp_pb2 import Timestamp
 from threadmill_protos.store.v1 import store_pb2
 
 from threadmill_store.domain import (
     Condition,
     Delete,
-    Embedding,
     Get,
     Item,
     Labels,
@@ -29,6 +30,8 @@ OPERATORS: dict[int, Operator] = {
     store_pb2.FilterCondition.OPERATOR_LTE: "lte",
 }
 DEFAULT_NAMESPACES = 100
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SECONDS_PER_DAY = 86_400
 
 
 def decode_op(message: store_pb2.Op) -> Op:
@@ -59,7 +62,8 @@ def _decode_put(put: store_pb2.PutOp) -> Put:
         key=put.key,
         value=value,
         ttl_minutes=put.ttl_minutes if put.HasField("ttl_minutes") else None,
-        embeddings=tuple(Embedding(found.path, tuple(found.vector)) for found in put.embeddings),
+        keep_forever=put.keep_forever,
+        paths=tuple(put.index.paths) if put.HasField("index") else None,
     )
 
 
@@ -69,7 +73,7 @@ def _decode_search(search: store_pb2.SearchOp) -> Search:
         conditions=tuple(_decode_condition(condition) for condition in search.conditions),
         limit=search.limit,
         offset=search.offset,
-        vector=tuple(search.query_vector),
+        query=search.query,
         refresh_ttl=search.refresh_ttl if search.HasField("refresh_ttl") else None,
     )
 
@@ -108,17 +112,19 @@ def encode_result(op: Op, result: Result) -> store_pb2.Result:
 
 def encode_item(item: Item) -> store_pb2.Item:
     """The message for an item."""
-    create_time, update_time = Timestamp(), Timestamp()
-    create_time.FromDatetime(item.created_at)
-    update_time.FromDatetime(item.updated_at)
     return store_pb2.Item(
         namespace=item.namespace,
         key=item.key,
         value_json=item.value.encode(),
-        create_time=create_time,
-        update_time=update_time,
+        create_time=_timestamp(item.created_at),
+        update_time=_timestamp(item.updated_at),
         score=item.score,
     )
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    since = moment - EPOCH
+    return Timestamp(seconds=since.days * SECONDS_PER_DAY + since.seconds, nanos=since.microseconds * 1000)
 
 
 def _encode_namespace(labels: Labels) -> store_pb2.Namespace:

@@ -36,22 +36,17 @@ class Get:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
-    """The vector of one text of a value."""
-
-    path: str
-    vector: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Put:
     """Writes one item whole."""
 
     namespace: Labels
     key: str
     value: str
+    # None: as the server is set, unless it is to be kept for ever.
     ttl_minutes: float | None = None
-    embeddings: tuple[Embedding, ...] = ()
+    keep_forever: bool = False
+    # Where the texts are that a search by meaning finds; None: as the application is set.
+    paths: Labels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +69,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Finds items below a namespace: by insertion, or the nearest first when there is a vector."""
+    """Finds items below a namespace: in the order of insertion, or those nearest to the query first."""
 
     prefix: Labels
     conditions: tuple[Condition, ...] = ()
     # 0: no limit.
     limit: int = 10
     offset: int = 0
-    vector: tuple[float, ...] = ()
+    query: str = ""
     refresh_ttl: bool | None = None
 
 

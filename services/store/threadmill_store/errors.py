@@ -26,10 +26,41 @@ class ReservedNamespace(DomainError):
 
 
 class IndexMismatch(DomainError):
-    """The vectors in the database have another dimension than the settings; or pgvector is missing."""
+    """The application wants semantic search and Postgres cannot serve it: pgvector is missing, for instance."""
 
     status = grpc.StatusCode.FAILED_PRECONDITION
     reason = "INDEX_MISMATCH"
 
 
-__all__ = ["EmptyNamespace", "IndexMismatch", "InvalidArgument", "InvalidNamespace", "ReservedNamespace"]
+class IndexChanged(DomainError):
+    """Executors embed differently from what this replica knew."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "INDEX_CHANGED"
+
+
+class EmbeddingFailed(DomainError):
+    """The application's embedder raised, or did not answer one fitting vector for each text."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "EMBEDDING_FAILED"
+
+
+class EmbedderUnavailable(DomainError):
+    """No executor answered in time. Not the status UNAVAILABLE, at which the caller's channel would try again: this
+    service has already waited for an executor."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "EMBEDDER_UNAVAILABLE"
+
+
+__all__ = [
+    "EmbedderUnavailable",
+    "EmbeddingFailed",
+    "EmptyNamespace",
+    "IndexChanged",
+    "IndexMismatch",
+    "InvalidArgument",
+    "InvalidNamespace",
+    "ReservedNamespace",
+]

@@ -1,7 +1,7 @@
 """Entry point of the store process."""
 
-from threadmill_chassis import logs
 from threadmill_chassis.lifecycle import run_process, supervised
+from threadmill_chassis.startup import read_settings
 
 from threadmill_store.settings import StoreSettings
 from threadmill_store.wiring import build
@@ -13,7 +13,6 @@ def main() -> None:
 
 
 async def _serve() -> None:
-    settings = StoreSettings()
-    logs.configure(settings, "store")
+    settings = read_settings(StoreSettings, "store")
     async with build(settings) as application:
-        await supervised(sweeper=application.sweeper.run())
+        await supervised(**application.duties())

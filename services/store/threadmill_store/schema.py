@@ -5,3 +5,5 @@ from pathlib import Path
 SCHEMA = "store"
 MIGRATIONS = Path(__file__).parent / "migrations"
 QUERIES = Path(__file__).parent / "sql"
+# Statements on vectors; part of their text is the type of the vectors (see semantic/repo.py).
+SEMANTIC_QUERIES = Path(__file__).parent / "semantic" / "embeddings.sql"

@@ -23,7 +23,7 @@ class Sweeper:
     async def run(self) -> None:
         """Sweeps at every interval until cancelled."""
         while True:
-            await asyncio.sleep(self._settings.ttl_sweep_interval_seconds)
+            await asyncio.sleep(self._settings.store_ttl_sweep_interval_minutes * 60)
             try:
                 deleted = await self.sweep()
             except Unavailable as error:
@@ -34,7 +34,7 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Deletes all items that have expired, unless another process is at it; answers how many."""
-        total, batch = 0, self._settings.ttl_sweep_batch_count
+        total, batch = 0, self._settings.store_ttl_sweep_batch_count
         while True:
             async with transaction(self._pool, self._settings) as acquired:
                 deleted = await self._items.sweep(acquired, batch)

@@ -23,23 +23,6 @@ def check_batch(ops: list[Op]) -> None:
         check(op)
 
 
-def check_vectors(ops: list[Op], dims: int) -> None:
-    """Raises InvalidArgument for a vector that has not `dims` finite components or a path with a NUL character."""
-    for op in ops:
-        if isinstance(op, Search) and op.vector:
-            _check_vector(op.vector, dims)
-        elif isinstance(op, Put):
-            for embedding in op.embeddings:
-                _check_vector(embedding.vector, dims)
-                if "\0" in embedding.path:
-                    raise InvalidArgument(f"Path {embedding.path!r} must not contain NUL characters")
-
-
-def _check_vector(vector: tuple[float, ...], dims: int) -> None:
-    if len(vector) != dims or not all(map(math.isfinite, vector)):
-        raise InvalidArgument(f"a vector must have {dims} finite components; one of {len(vector)} was given")
-
-
 def check(op: Op) -> None:
     """Raises what is wrong with one operation, before anything of its batch is executed."""
     match op:
@@ -66,9 +49,18 @@ def _check_put(op: Put) -> None:
     _check_identity(op.namespace, op.key)
     if op.namespace[0] == "langgraph":
         raise ReservedNamespace(f'Root label for namespace cannot be "langgraph". Got: {op.namespace!r}')
+    for path in op.paths or ():
+        _check_path(path)
     ttl = op.ttl_minutes
+    if ttl is not None and op.keep_forever:
+        raise InvalidArgument("an item that is kept for ever has no ttl")
     if ttl is not None and not (math.isfinite(ttl) and 0 < ttl <= MAX_TTL_MINUTES):
         raise InvalidArgument(f"ttl must be greater than 0 and at most {MAX_TTL_MINUTES:.0f} minutes, not {ttl}")
+
+
+def _check_path(path: str) -> None:
+    if not path or "\0" in path:
+        raise InvalidArgument(f"Path {path!r} must be a non-empty string without NUL characters")
 
 
 def _check_identity(namespace: Labels, key: str) -> None:

@@ -8,10 +8,14 @@ from threadmill_threads.domain import Json, ThreadId
 
 @dataclass(frozen=True, slots=True)
 class TypedValue:
-    """A serialized value and the serializer's name for its encoding."""
+    """A serialized value and the serializer's name for its encoding.
+
+    `chunk_keys`: what follows `data` when it is stored, 16 bytes for each chunk; of what is read, `data` has it all.
+    """
 
     type: str
     data: bytes
+    chunk_keys: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ class Fence:
     token: int
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A checkpoint, if there is one, and of its thread (0 if that is missing) the epoch of chunks and last change."""
+
+    checkpoint: Checkpoint | None
+    chunk_epoch: int
+    state_micros: int
+
+
 @dataclass(slots=True)
 class WriteBatch:
     """Operations of one request, reduced to what remains of them when applied in order.
@@ -75,6 +88,9 @@ class WriteBatch:
     puts: dict[CheckpointKey, Checkpoint] = field(default_factory=dict)
     blobs: dict[tuple[str, str, str], ChannelBlob] = field(default_factory=dict)
     writes: dict[tuple[CheckpointKey, str, int], PendingWrite] = field(default_factory=dict)
+    chunks: dict[bytes, bytes] = field(default_factory=dict)
+    # Under which the caller learned of the chunks that it leaves out; 0: it leaves out none.
+    chunk_epoch: int = 0
 
     def put(self, checkpoint: Checkpoint) -> None:
         """Adds a checkpoint and its new blobs."""

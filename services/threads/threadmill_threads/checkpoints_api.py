@@ -23,20 +23,26 @@ from threadmill_threads.checkpoints import (
 )
 from threadmill_threads.checkpoints_repo import CheckpointsRepo
 from threadmill_threads.domain import Json, ThreadId
+from threadmill_threads.state_updates import StateUpdates
 from threadmill_threads.threads_api import Context
 
 
 class CheckpointsApi(checkpoints_pb2_grpc.CheckpointsServicer):
     """Serves threadmill.threads.v1.Checkpoints."""
 
-    def __init__(self, repo: CheckpointsRepo) -> None:
+    def __init__(self, repo: CheckpointsRepo, updates: StateUpdates) -> None:
         self._repo = repo
+        self._updates = updates
 
     async def GetCheckpoint(self, request: pb.GetCheckpointRequest, context: Context) -> pb.GetCheckpointResponse:
         """See the proto."""
         key = CheckpointKey(request.checkpoint_ns, request.checkpoint_id)
         found = await self._repo.read(decoding.thread_id(request.thread_id), key, _fence(request))
-        return pb.GetCheckpointResponse(checkpoint=_encode(found) if found else None)
+        return pb.GetCheckpointResponse(
+            checkpoint=_encode(found.checkpoint) if found.checkpoint else None,
+            chunk_epoch=found.chunk_epoch,
+            state_micros=found.state_micros,
+        )
 
     async def ListCheckpoints(
         self, request: pb.ListCheckpointsRequest, context: Context
@@ -55,18 +61,20 @@ class CheckpointsApi(checkpoints_pb2_grpc.CheckpointsServicer):
         async for checkpoint in self._repo.listed(query):
             yield _encode(checkpoint)
 
-    async def WriteCheckpoints(self, request: pb.WriteCheckpointsRequest, context: Context) -> empty_pb2.Empty:
+    async def WriteCheckpoints(
+        self, request: pb.WriteCheckpointsRequest, context: Context
+    ) -> pb.WriteCheckpointsResponse:
         """See the proto."""
-        thread_id = decoding.thread_id(request.thread_id)
-        batch = WriteBatch()
-        for op in request.ops:
-            if op.HasField("put"):
-                batch.put(_decode(thread_id, op.put))
-            elif op.HasField("writes"):
-                key = CheckpointKey(op.writes.checkpoint_ns, op.writes.checkpoint_id)
-                batch.write(key, map(_decode_write, op.writes.writes))
-        await self._repo.write(thread_id, batch, _fence(request), require_idle=request.require_idle)
-        return empty_pb2.Empty()
+        thread_id, fence = decoding.thread_id(request.thread_id), _fence(request)
+        batch = _batch(thread_id, request)
+        if not request.HasField("resting"):
+            epoch = await self._repo.write(thread_id, batch, fence)
+        elif fence is None:
+            resting = decoding.resting(request.resting)
+            epoch = await self._updates.commit(thread_id, batch, resting, request.expected_state_micros)
+        else:
+            raise InvalidArgument("resting and fence exclude each other: a run's state is recorded when it ends")
+        return pb.WriteCheckpointsResponse(chunk_epoch=epoch)
 
     async def GetChannelHistory(
         self, request: pb.GetChannelHistoryRequest, context: Context
@@ -121,6 +129,20 @@ def _fence(request: pb.GetCheckpointRequest | pb.WriteCheckpointsRequest) -> Fen
     return Fence(request.fence.run_id, request.fence.token)
 
 
+def _batch(thread_id: ThreadId, request: pb.WriteCheckpointsRequest) -> WriteBatch:
+    batch = WriteBatch(
+        chunks={chunk.key: chunk.data for chunk in request.chunks},
+        chunk_epoch=request.chunk_epoch,
+    )
+    for op in request.ops:
+        if op.HasField("put"):
+            batch.put(_decode(thread_id, op.put))
+        elif op.HasField("writes"):
+            key = CheckpointKey(op.writes.checkpoint_ns, op.writes.checkpoint_id)
+            batch.write(key, map(_decode_write, op.writes.writes))
+    return batch
+
+
 def _decode(thread_id: ThreadId, message: pb.Checkpoint) -> Checkpoint:
     return Checkpoint(
         thread_id=thread_id,
@@ -136,7 +158,7 @@ def _decode(thread_id: ThreadId, message: pb.Checkpoint) -> Checkpoint:
 
 
 def _decode_value(message: pb.TypedValue) -> TypedValue:
-    return TypedValue(message.type, message.data)
+    return TypedValue(message.type, message.data, message.chunk_keys)
 
 
 def _decode_write(message: pb.PendingWrite) -> PendingWrite:
@@ -161,7 +183,7 @@ def _encode(checkpoint: Checkpoint) -> pb.Checkpoint:
 
 
 def _encode_value(value: TypedValue) -> pb.TypedValue:
-    return pb.TypedValue(type=value.type, data=value.data)
+    return pb.TypedValue(type=value.type, data=value.data, chunk_keys=value.chunk_keys)
 
 
 def _encode_write(write: PendingWrite) -> pb.PendingWrite:

@@ -13,20 +13,21 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+from threadmill_chassis.postgres import Connection
+
+from threadmill_threads.checkpoint_rows import columns, to_checkpoint, to_history
 from threadmill_threads.checkpoints import (
-    ChannelBlob,
     ChannelHistory,
     Checkpoint,
     CheckpointKey,
     CheckpointQuery,
     Fence,
-    PendingWrite,
-    TypedValue,
+    Read,
     WriteBatch,
 )
 from threadmill_threads.database import Database
 from threadmill_threads.domain import ThreadId, Ttl
-from threadmill_threads.errors import Fenced, ThreadBusy
+from threadmill_threads.errors import ChunksUnknown, Fenced
 from threadmill_threads.pruning import Pruning
 
 # Above every id in the order of bytes, which for UTF-8 is that of code points.
@@ -44,7 +45,7 @@ class CheckpointsRepo:
         self._default_ttl = default_ttl
         self._list_batch = list_batch
 
-    async def read(self, thread_id: ThreadId, key: CheckpointKey, fence: Fence | None) -> Checkpoint | None:
+    async def read(self, thread_id: ThreadId, key: CheckpointKey, fence: Fence | None) -> Read:
         """A checkpoint, the latest if the key has no id. Raises Fenced, also when a fenced reader's thread is gone."""
         floor, ceiling = _range(key.checkpoint_id)
         async with self._database.connection() as connection:
@@ -55,7 +56,8 @@ class CheckpointsRepo:
             )
         if fence is not None and row["fence"] != fence.token:
             raise Fenced.of(thread_id, fence.token)
-        return _to_checkpoint(row) if row["checkpoint_id"] is not None else None
+        found = to_checkpoint(row) if row["checkpoint_id"] is not None else None
+        return Read(found, row["chunk_epoch"] or 0, row["state_micros"] or 0)
 
     async def listed(self, query: CheckpointQuery) -> AsyncIterator[Checkpoint]:
         """Matching checkpoints, newest first. Reads in batches and holds no connection between them."""
@@ -86,35 +88,36 @@ class CheckpointsRepo:
             select = self._queries.list_thread if query.checkpoint_ns is None else self._queries.list_namespace
         async with self._database.connection() as connection:
             rows = select(connection, **scope, floor=floor, filter=query.metadata, limit=limit)
-            return [_to_checkpoint(row) async for row in rows]
+            return [to_checkpoint(row) async for row in rows]
 
-    async def write(self, thread_id: ThreadId, batch: WriteBatch, fence: Fence | None, *, require_idle: bool) -> None:
-        """Stores a batch, all or nothing, in one statement. Raises Fenced; without a fence ThreadBusy.
+    async def write(self, thread_id: ThreadId, batch: WriteBatch, fence: Fence | None) -> int:
+        """Stores a batch, all or nothing, in one statement; answers the epoch of its chunks.
 
-        Without a fence a missing thread is created.
+        Raises Fenced, ChunksUnknown. Without a fence a missing thread is created.
         """
-        parameters = {
-            "thread_id": thread_id,
-            "token": fence and fence.token,
-            "run_id": fence and fence.run_id,
-            "require_idle": require_idle,
-            **_columns(batch),
-        }
+        run_id, token = (fence.run_id, fence.token) if fence else (None, None)
+        parameters = {"token": token, "run_id": run_id, **columns(batch)}
         async with self._database.connection() as connection:
-            while not await self._queries.write_checkpoints(connection, **parameters):
-                if fence is not None:
-                    raise Fenced.of(thread_id, fence.token)
-                busy = await self._queries.thread_is_busy(connection, thread_id=thread_id)
-                if busy and require_idle:
-                    raise ThreadBusy.of(thread_id)
-                if busy is None:
-                    ttl = self._default_ttl
-                    await self._queries.ensure_thread(
-                        connection,
-                        thread_id=thread_id,
-                        ttl_strategy=ttl and ttl.strategy.value,
-                        ttl_minutes=ttl and ttl.minutes,
-                    )
+            while True:
+                epoch = await self._queries.write_checkpoints(connection, thread_id=thread_id, **parameters)
+                if epoch is not None:
+                    return int(epoch)
+                gate = await self._queries.write_gate(connection, thread_id=thread_id)
+                if token is not None and (gate is None or gate["fence"] > token):
+                    raise Fenced.of(thread_id, token)
+                if batch.chunk_epoch not in (0, gate and gate["chunk_epoch"]):
+                    raise ChunksUnknown(f"Chunks of thread {thread_id} may have been deleted; send them all")
+                if gate is None:
+                    await self._ensure_thread(connection, thread_id)
+
+    async def _ensure_thread(self, connection: Connection, thread_id: ThreadId) -> None:
+        ttl = self._default_ttl
+        await self._queries.ensure_thread(
+            connection,
+            thread_id=thread_id,
+            ttl_strategy=ttl and ttl.strategy.value,
+            ttl_minutes=ttl and ttl.minutes,
+        )
 
     async def history(self, thread_id: ThreadId, key: CheckpointKey, channels: Sequence[str]) -> list[ChannelHistory]:
         """For each channel the writes along the ancestors of a checkpoint, and the stored value they build on."""
@@ -134,7 +137,7 @@ class CheckpointsRepo:
             channel: list(group)
             for channel, group in groupby(sorted(found, key=lambda row: row["channel"]), lambda row: row["channel"])
         }
-        return [_to_history(channel, by_channel.get(channel, [])) for channel in channels]
+        return [to_history(channel, by_channel.get(channel, [])) for channel in channels]
 
     async def delete(self, thread_ids: Sequence[ThreadId]) -> None:
         """Drops all checkpoints of the threads; the threads stay."""
@@ -166,59 +169,3 @@ def _range(checkpoint_id: str, before: str = "") -> tuple[str, str]:
         # No text lies between an id and the same id followed by the smallest character.
         ceiling = min(ceiling, checkpoint_id + "\x01")
     return checkpoint_id, ceiling
-
-
-def _columns(batch: WriteBatch) -> dict[str, Any]:
-    """The batch as one array for each column."""
-    puts, blobs, writes = list(batch.puts.values()), list(batch.blobs.items()), list(batch.writes.items())
-    return {
-        "put_ns": [put.key.checkpoint_ns for put in puts],
-        "put_ids": [put.key.checkpoint_id for put in puts],
-        "put_parents": [put.parent_checkpoint_id for put in puts],
-        "put_types": [put.body.type for put in puts],
-        "put_bodies": [put.body.data for put in puts],
-        "put_metadata": [put.metadata for put in puts],
-        "put_versions": [put.channel_versions for put in puts],
-        "blob_ns": [ns for (ns, _, _), _ in blobs],
-        "blob_channels": [blob.channel for _, blob in blobs],
-        "blob_versions": [blob.version for _, blob in blobs],
-        "blob_types": [blob.value.type for _, blob in blobs],
-        "blob_data": [blob.value.data for _, blob in blobs],
-        "write_ns": [key.checkpoint_ns for (key, _, _), _ in writes],
-        "write_checkpoints": [key.checkpoint_id for (key, _, _), _ in writes],
-        "write_tasks": [write.task_id for _, write in writes],
-        "write_idxs": [write.idx for _, write in writes],
-        "write_channels": [write.channel for _, write in writes],
-        "write_types": [write.value.type for _, write in writes],
-        "write_data": [write.value.data for _, write in writes],
-        "write_paths": [write.task_path for _, write in writes],
-    }
-
-
-def _to_checkpoint(row: Mapping[str, Any]) -> Checkpoint:
-    blobs = zip(*(row[f"blob_{name}"] or () for name in ("channels", "versions", "types", "data")), strict=True)
-    names = ("tasks", "idxs", "channels", "types", "data", "paths")
-    writes = zip(*(row[f"write_{name}"] or () for name in names), strict=True)
-    return Checkpoint(
-        thread_id=row["thread_id"],
-        key=CheckpointKey(row["checkpoint_ns"], row["checkpoint_id"]),
-        parent_checkpoint_id=row["parent_checkpoint_id"],
-        body=TypedValue(row["body_type"], row["body"]),
-        metadata=row["metadata"],
-        channel_versions=row["channel_versions"],
-        blobs=tuple(ChannelBlob(channel, version, TypedValue(kind, data)) for channel, version, kind, data in blobs),
-        pending_writes=tuple(
-            PendingWrite(task, idx, channel, TypedValue(kind, data), path)
-            for task, idx, channel, kind, data, path in writes
-        ),
-    )
-
-
-def _to_history(channel: str, rows: Sequence[Mapping[str, Any]]) -> ChannelHistory:
-    writes = tuple(
-        PendingWrite(row["task_id"], row["idx"], channel, TypedValue(row["type"], row["data"]), row["task_path"])
-        for row in rows
-        if not row["is_seed"]
-    )
-    seeds = [TypedValue(row["type"], row["data"]) for row in rows if row["is_seed"]]
-    return ChannelHistory(channel, writes, seeds[0] if seeds else None)

@@ -54,6 +54,20 @@ class Fenced(DomainError):
         return cls(f"Token {token} may no longer write to thread {thread_id}")
 
 
+class ChunksUnknown(DomainError):
+    """Chunks that the caller left out may have been deleted since it learned of them."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHUNKS_UNKNOWN"
+
+
+class StateChanged(DomainError):
+    """A run or another update changed the state on which this update was to build."""
+
+    status = grpc.StatusCode.ABORTED
+    reason = "STATE_CHANGED"
+
+
 class InvalidThreadId(InvalidArgument):
     """A thread id that is no UUID."""
 

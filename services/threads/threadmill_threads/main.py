@@ -1,7 +1,7 @@
 """The process."""
 
-from threadmill_chassis import logs
 from threadmill_chassis.lifecycle import run_process, supervised
+from threadmill_chassis.startup import read_settings
 
 from threadmill_threads import wiring
 from threadmill_threads.settings import ThreadsSettings
@@ -9,8 +9,7 @@ from threadmill_threads.settings import ThreadsSettings
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT, with settings from the environment (THREADMILL_…)."""
-    settings = ThreadsSettings()
-    logs.configure(settings, "threads")
+    settings = read_settings(ThreadsSettings, "threads")
     run_process(lambda: _serve(settings))
 
 

@@ -15,6 +15,8 @@ class ThreadsSettings(PostgresSettings):
     ttl_default_strategy: Literal["delete", "keep_latest"] = "delete"
     ttl_sweep_interval_minutes: float = Field(default=5.0, gt=0)
     ttl_sweep_batch: int = Field(default=50, gt=0, le=1000)
-    """Threads that one transaction of the sweeper handles; a sweep repeats until none is left."""
+    """Threads that one transaction of the sweeper handles; a sweep repeats until none is left, or its limit."""
+    ttl_sweep_limit: int | None = Field(default=None, gt=0)
+    """Most threads that one sweep handles; the rest wait for the next. None: all that have expired."""
     list_batch: int = Field(default=20, gt=0, le=1000)
     """Checkpoints that a listing reads at once; bounds its memory."""

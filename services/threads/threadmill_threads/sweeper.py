@@ -18,12 +18,15 @@ class Sweeper:
     Every replica has one; rows locked by another are skipped, so that each thread is handled once.
     """
 
-    def __init__(self, database: Database, pruning: Pruning, interval_seconds: float, batch: int) -> None:
+    def __init__(
+        self, database: Database, pruning: Pruning, interval_seconds: float, batch: int, limit: int | None = None
+    ) -> None:
         self._database = database
         self._queries = database.queries
         self._pruning = pruning
         self._interval_seconds = interval_seconds
         self._batch = batch
+        self._limit = limit
 
     async def run(self) -> None:
         """Sweeps at every interval, for ever. A database that does not answer is tried again at the next one."""
@@ -38,17 +41,19 @@ class Sweeper:
             await asyncio.sleep(self._interval_seconds)
 
     async def sweep(self) -> int:
-        """Handles all threads that are expired now, in small transactions; answers how many."""
+        """Handles the threads that are expired now, in small transactions, up to the limit; answers how many."""
         total = 0
-        while True:
-            handled = await self._sweep_batch()
+        while self._limit is None or total < self._limit:
+            wanted = self._batch if self._limit is None else min(self._batch, self._limit - total)
+            handled = await self._sweep_batch(wanted)
             total += handled
-            if handled < self._batch:
-                return total
+            if handled < wanted:
+                break
+        return total
 
-    async def _sweep_batch(self) -> int:
+    async def _sweep_batch(self, batch: int) -> int:
         async with self._database.transaction() as connection:
-            rows = [row async for row in self._queries.lock_expired_threads(connection, limit=self._batch)]
+            rows = [row async for row in self._queries.lock_expired_threads(connection, limit=batch)]
             doomed = [row["thread_id"] for row in rows if row["ttl_strategy"] == TtlStrategy.DELETE]
             kept = [ThreadId(row["thread_id"]) for row in rows if row["ttl_strategy"] == TtlStrategy.KEEP_LATEST]
             if doomed:

@@ -128,7 +128,7 @@ class ThreadsRepo:
                 run_id=run.run_id,
                 token=run.token,
                 stamp=run.stamp,
-                **_resting(run.resting),
+                **resting_columns(run.resting),
             )
             if row is None or not row["was_active"]:
                 return
@@ -142,7 +142,9 @@ class ThreadsRepo:
     async def record_state(self, thread_id: ThreadId, resting: RestingState) -> None:
         """Records a manual update of the state. Raises ThreadNotFound, ThreadBusy."""
         async with self._database.connection() as connection:
-            row = await self._queries.record_state(connection, thread_id=thread_id, **_resting(resting))
+            row = await self._queries.record_state(
+                connection, thread_id=thread_id, expected_micros=0, **resting_columns(resting)
+            )
         if row is None:
             raise ThreadNotFound.of(thread_id)
         if not row["was_idle"]:
@@ -161,7 +163,8 @@ class ThreadsRepo:
         return {"ttl_strategy": ttl and ttl.strategy.value, "ttl_minutes": ttl and ttl.minutes}
 
 
-def _resting(state: RestingState) -> dict[str, Any]:
+def resting_columns(state: RestingState) -> dict[str, Any]:
+    """Parameters of the queries that record a resting state."""
     return {
         "rest_status": state.status and state.status.value,
         "values": state.values,

@@ -14,6 +14,7 @@ from threadmill_threads.database import Database
 from threadmill_threads.domain import Ttl, TtlStrategy
 from threadmill_threads.pruning import Pruning
 from threadmill_threads.settings import ThreadsSettings
+from threadmill_threads.state_updates import StateUpdates
 from threadmill_threads.sweeper import Sweeper
 from threadmill_threads.threads_api import ThreadsApi
 from threadmill_threads.threads_repo import ThreadsRepo
@@ -33,8 +34,15 @@ async def build(settings: ThreadsSettings) -> AsyncIterator[Service]:
         database = Database(pool, settings)
         pruning = Pruning(database)
         threads = ThreadsApi(ThreadsRepo(database, pruning, _default_ttl(settings)))
-        checkpoints = CheckpointsApi(CheckpointsRepo(database, pruning, _default_ttl(settings), settings.list_batch))
-        sweeper = Sweeper(database, pruning, settings.ttl_sweep_interval_minutes * 60, settings.ttl_sweep_batch)
+        repo = CheckpointsRepo(database, pruning, _default_ttl(settings), settings.list_batch)
+        checkpoints = CheckpointsApi(repo, StateUpdates(database))
+        sweeper = Sweeper(
+            database,
+            pruning,
+            settings.ttl_sweep_interval_minutes * 60,
+            settings.ttl_sweep_batch,
+            settings.ttl_sweep_limit,
+        )
         async with serving(settings, settings.bind, _registrations(threads, checkpoints)):
             yield Service(sweeper)
 

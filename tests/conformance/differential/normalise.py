@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 
 GRAPHS = ("steps", "echo", "chat", "ask", "tokens", "slow", "blocking", "failing", "nested")
 GRAPHS += ("fan", "configured", "agent", "deep", "task_maistro")
+GRAPHS += ("private", "spread", "twice", "builder", "factory", "opened", "workflow", "deltas")
 SYSTEM_NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 SYSTEM_ASSISTANTS = {str(uuid5(SYSTEM_NAMESPACE, graph)): f"<assistant {graph}>" for graph in GRAPHS}
 

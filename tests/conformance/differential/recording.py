@@ -62,7 +62,7 @@ class Recorder:
     async def raw(self, method: str, path: str, content: bytes) -> Any:
         """As `call`, with a body that need not be JSON."""
         response = await self.http.request(method, path, content=content)
-        exchange = self._exchange(method, path, content.decode(), response)
+        exchange = self._exchange(method, path, content.decode(errors="replace"), response)
         exchange.body = _parsed(response.text)
         return exchange.body
 

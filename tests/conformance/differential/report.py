@@ -86,9 +86,10 @@ def _comparable(recorder: Recorder, exchange: Exchange, wording: bool) -> dict[s
 
 def _walk(where: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(a, dict) and isinstance(b, dict):
-        if a.get("names") != b.get("names"):  # data of different events say nothing beside each other
-            yield f"{where}.names", a.get("names"), b.get("names")
-            a, b = ({**side, "names": None, "data": None} for side in (a, b))
+        if a.get("names") != b.get("names"):
+            different, a, b = _aligned(a, b)
+            yield f"{where}.{different}", *(side["shown"] for side in (a, b))
+            a, b = ({**side, "shown": None, "names": None} for side in (a, b))
         for key in [*a, *(key for key in b if key not in a)]:
             yield from _walk(f"{where}.{key}", a.get(key, MISSING), b.get(key, MISSING))
     elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
@@ -96,6 +97,26 @@ def _walk(where: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
             yield from _walk(f"{where}[{index}]", left, right)
     elif a != b or type(a) is not type(b):
         yield where, a, b
+
+
+def _aligned(a: dict[str, Any], b: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """What two streams of different event names differ in: only how modes alternate (`order`), or the `names`.
+
+    Data is compared mode by mode in the one case, and not at all in the other.
+    """
+    sides = [{**side, "shown": side.get("names")} for side in (a, b)]
+    by_mode = [sorted(zip(side["names"], side["data"], strict=True), key=_mode) for side in sides if side.get("names")]
+    if len(by_mode) == 2 and [name for name, _ in by_mode[0]] == [name for name, _ in by_mode[1]]:
+        left, right = (
+            {**side, "data": [data for _, data in events]} for side, events in zip(sides, by_mode, strict=True)
+        )
+        return "order", left, right
+    left, right = ({**side, "data": None} for side in sides)
+    return "names", left, right
+
+
+def _mode(event: tuple[str, Any]) -> str:
+    return event[0].split("|")[0].split("/")[0]
 
 
 def _short(value: Any) -> str:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from .recording import Recorder
 from .run_scripts import look, start, until_running, wait
-from .scripts import script
+from .scripts import script_alone
 
 
 async def _second_run(server: Recorder, strategy: str, second: str = "wait") -> None:
@@ -26,23 +26,23 @@ async def _second_run(server: Recorder, strategy: str, second: str = "wait") -> 
     await server.get(f"/threads/{thread}/history", params={"limit": 20})
 
 
-@script
+@script_alone
 async def double_text_reject(server: Recorder) -> None:
     await _second_run(server, "reject")
 
 
-@script
+@script_alone
 async def double_text_enqueue(server: Recorder) -> None:
     await _second_run(server, "enqueue")
     await _second_run(server, "enqueue", "stream")
 
 
-@script
+@script_alone
 async def double_text_interrupt(server: Recorder) -> None:
     await _second_run(server, "interrupt")
 
 
-@script
+@script_alone
 async def double_text_rollback(server: Recorder) -> None:
     await _second_run(server, "rollback")
 
@@ -63,7 +63,7 @@ async def _first_ends_early(server: Recorder, strategy: str) -> None:
     await server.get(f"/threads/{thread}/runs")
 
 
-@script
+@script_alone
 async def double_text_first_stream(server: Recorder) -> None:
     await _first_ends_early(server, "interrupt")
     await _first_ends_early(server, "rollback")
@@ -83,7 +83,7 @@ async def _cancel(server: Recorder, query: str, seconds: float = 5) -> None:
     await server.post(f"/threads/{thread}/runs/{run}/cancel{query}")
 
 
-@script
+@script_alone
 async def cancel_interrupt(server: Recorder) -> None:
     await _cancel(server, "")
     await _cancel(server, "?wait=true")
@@ -91,12 +91,12 @@ async def cancel_interrupt(server: Recorder) -> None:
     await _cancel(server, "?action=nonsense")
 
 
-@script
+@script_alone
 async def cancel_rollback(server: Recorder) -> None:
     await _cancel(server, "?wait=true&action=rollback")
 
 
-@script
+@script_alone
 async def cancel_pending(server: Recorder) -> None:
     thread = await server.thread()
     delayed = await start(server, thread, "echo", input={"text": "a"}, after_seconds=600)
@@ -115,7 +115,7 @@ async def cancel_pending(server: Recorder) -> None:
     await look(server, thread)
 
 
-@script
+@script_alone
 async def cancel_many(server: Recorder) -> None:
     thread = await server.thread()
     first = await start(server, thread, "slow", input={"seconds": 5})
@@ -139,7 +139,7 @@ async def cancel_many(server: Recorder) -> None:
     await server.post("/runs/cancel", {"thread_id": thread, "run_ids": []})
 
 
-@script
+@script_alone
 async def cancel_while_streaming(server: Recorder) -> None:
     thread = await server.thread()
     body = {"assistant_id": "slow", "input": {"seconds": 5}, "stream_mode": ["values", "updates"]}
@@ -157,7 +157,7 @@ async def cancel_while_streaming(server: Recorder) -> None:
     await look(server, thread)
 
 
-@script
+@script_alone
 async def delete_run(server: Recorder) -> None:
     thread = await server.thread()
     run = await start(server, thread, "echo", input={"text": "a"})
@@ -173,7 +173,7 @@ async def delete_run(server: Recorder) -> None:
     await server.get(f"/threads/{thread}/runs")
 
 
-@script
+@script_alone
 async def disconnect_cancels(server: Recorder) -> None:
     for on_disconnect in ("cancel", "continue"):
         thread = await server.thread()

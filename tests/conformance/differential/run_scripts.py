@@ -77,7 +77,6 @@ async def run_everything_given(server: Recorder) -> None:
         interrupt_after=["nowhere"],
         multitask_strategy="reject",
         durability="sync",
-        webhook="https://example.com/hook",
         after_seconds=-1,
         unknown="ignored",
     )
@@ -171,7 +170,7 @@ async def run_wait_bodies(server: Recorder) -> None:
 @script
 async def run_lazily_created_thread(server: Recorder) -> None:
     thread = server.name(str(uuid4()))
-    await start(server, thread, "echo", input={"text": "a"})
+    await server.post(f"/threads/{thread}/runs", {"assistant_id": "echo", "input": {"text": "a"}})
     run = await start(
         server,
         thread,

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from .recording import Event, Recorder
 from .run_scripts import HELLO, start, until_running, wait
-from .scripts import script
+from .scripts import script, script_alone
 
 MODES = ("values", "updates", "messages", "messages-tuple", "tasks", "checkpoints", "debug", "custom", "events")
 GRAPHS: dict[str, dict[str, Any]] = {
@@ -179,7 +179,7 @@ async def stream_resumable(server: Recorder) -> None:
     await server.stream("GET", path, headers={"last-event-id": "-1"})
 
 
-@script
+@script_alone
 async def stream_join_live(server: Recorder) -> None:
     for resumable in (False, True):
         thread = await server.thread()
@@ -197,7 +197,7 @@ async def stream_join_live(server: Recorder) -> None:
     await server.stream("GET", f"/threads/{thread}/runs/{run_id}/stream")
 
 
-@script
+@script_alone
 async def stream_join_cancels(server: Recorder) -> None:
     for query in ("?cancel_on_disconnect=true", "?cancel_on_disconnect=1", "?cancel_on_disconnect=false", ""):
         thread = await server.thread()
@@ -230,25 +230,25 @@ async def _thread_stream(server: Recorder, query: str, headers: dict[str, str] |
     await following
 
 
-@script
+@script_alone
 async def thread_stream(server: Recorder) -> None:
     await _thread_stream(server, "")
 
 
-@script
+@script_alone
 async def thread_stream_modes(server: Recorder) -> None:
     await _thread_stream(server, "?stream_modes=lifecycle")
     await _thread_stream(server, "?stream_modes=state_update")
     await _thread_stream(server, "?stream_modes=run_modes,state_update")
 
 
-@script
+@script_alone
 async def thread_stream_from_start(server: Recorder) -> None:
     await _thread_stream(server, "", {"last-event-id": "-"})
     await _thread_stream(server, "", {"last-event-id": "0"})
 
 
-@script
+@script_alone
 async def thread_stream_errors(server: Recorder) -> None:
     thread = await server.thread()
     await server.stream("GET", f"/threads/{thread}/stream?stream_modes=bogus")

@@ -53,3 +53,27 @@ async def system_metrics(server: Recorder) -> None:
     answer = (await server.http.get("/metrics?format=json")).json()
     await server.call("GET", "/info")
     server.exchanges[-1].body = {"keys": {key: sorted(answer[key]) for key in answer if isinstance(answer[key], dict)}}
+
+
+@script
+async def system_openapi(server: Recorder) -> None:
+    """Every operation that the reference's document names must be in ours; ours names more (the Agent Protocol)."""
+    document = (await server.http.get("/openapi.json")).json()
+    await server.get("/ok")
+    methods = ("get", "post", "put", "patch", "delete")
+    operations = {
+        f"{method} {path}" for path, item in document["paths"].items() for method in item if method in methods
+    }
+    server.exchanges[-1].body = {
+        "version": document["openapi"],
+        "operations": dict.fromkeys(sorted(operations), True),
+    }
+
+
+@script
+async def system_docs(server: Recorder) -> None:
+    for path in ("/docs", "/metrics", "/metrics?format=nonsense"):
+        await server.call("GET", path)
+        server.exchanges[-1].body = "a page"
+    await server.call("HEAD", "/info")
+    await server.call("GET", "/ok?check_db=nonsense")

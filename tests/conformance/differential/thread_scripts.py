@@ -238,13 +238,20 @@ async def state_updates(server: Recorder) -> None:
         {"values": {}, "as_node": None},
         {"values": {}, "checkpoint": None},
         {"values": {}, "checkpoint_id": None},
-        {"values": {}, "checkpoint_id": "bad"},
-        {"values": {}, "checkpoint_id": str(uuid4())},
         {"values": {"unknown": 1}},
     )
     for body in bodies:
         await server.post(f"/threads/{thread}/state", body)
         await look(server, thread)
+
+
+@script
+async def state_updates_elsewhere(server: Recorder) -> None:
+    """At checkpoints that there are not."""
+    for checkpoint in ("bad", str(uuid4())):
+        thread = await server.thread()
+        await wait(server, thread, "ask", input={"question": "q?"})
+        await server.post(f"/threads/{thread}/state", {"values": {}, "checkpoint_id": checkpoint})
 
 
 @script

@@ -172,3 +172,17 @@ async def test_cron_whose_thread_is_gone_goes_too(crons: Any) -> None:
     await crons.make_due(cron.cron_id)
     gone = "SELECT NOT EXISTS (SELECT FROM runs.cron WHERE cron_id = $1)"
     await until(lambda: crons.system.sql.fetchval(gone, cron.cron_id))
+
+
+async def test_after_an_outage_beyond_its_end_a_cron_fires_no_more(crons):
+    over, endless = await crons.create(), await crons.create()
+    await crons.system.sql.execute(
+        "UPDATE runs.cron SET end_time = now() - interval '10 min', next_run_at = now() - interval '1 h'"
+        " WHERE cron_id = $1",
+        over.cron_id,
+    )
+    await crons.make_due(endless.cron_id, ago="1 hour")
+    await until(crons.moved_on)
+    assert len(await crons.runs_of(endless.cron_id)) == 1
+    assert await crons.runs_of(over.cron_id) == []
+    assert not (await crons.get(over.cron_id)).HasField("next_run_time")

@@ -216,3 +216,22 @@ async def failure(calls: Sender, url: str) -> SendFailed:
     except SendFailed as error:
         return error
     raise AssertionError(f"{url} was called")
+
+
+async def test_disabled_webhooks_are_never_planned(start_crons: Any) -> None:
+    crons = await start_crons(webhook_enabled=False)
+    thread_id = await crons.system.thread()
+    async with receiving() as receiver:
+        ended = await run(crons, receiver.url, thread_id)
+        cancelled = await run(crons, receiver.url, thread_id)
+        await crons.system.runs.CancelRuns(runs_pb2.CancelRunsRequest(thread_id=thread_id, run_ids=[cancelled.run_id]))
+        assert await nothing_left(crons)
+        await finish(crons)
+        await until(lambda: is_terminal(crons, ended.run_id))
+        assert await nothing_left(crons)
+    assert receiver.count == 0
+
+
+async def is_terminal(crons: Any, run_id: str) -> bool:
+    query = "SELECT status NOT IN ('pending', 'running') FROM runs.run WHERE run_id = $1"
+    return bool(await crons.system.sql.fetchval(query, run_id))

@@ -59,7 +59,10 @@ class System:
     threads_sql: "asyncpg.Connection[asyncpg.Record]"
     redis: Redis
     duties: dict[str, "asyncio.Task[None]"]
+    # What each replica does when it is told to stop.
+    stops: list[Callable[[], Awaitable[None]]]
     start_replica: Callable[..., Awaitable[Any]]
+    dsn: str
     attached: list[Any] = field(default_factory=list)
 
     def executor(self, *graphs: str, slots: int = 10, executor_id: str = "", stub: Any = None) -> Any:
@@ -154,6 +157,7 @@ async def start_system(
             await stack.enter_async_context(threadmill_threads.wiring.build(threads))
             threads_channel = await stack.enter_async_context(open_channel(threads, threads.bind))
             duties: dict[str, asyncio.Task[None]] = {}
+            stops: list[Callable[[], Awaitable[None]]] = []
 
             async def start_replica() -> Any:
                 settings = RunsSettings(
@@ -169,6 +173,7 @@ async def start_system(
                 )
                 api = await build(settings, stack)
                 await stack.enter_async_context(serving(settings, settings.bind, api.registrations))
+                stops.append(api.stop)
                 for name, duty in api.duties.items():
                     task = duties[name] = asyncio.create_task(duty, name=name)
                     stack.push_async_callback(_stop, task)
@@ -185,7 +190,9 @@ async def start_system(
                 await connect(threads_dsn),
                 redis,
                 duties,
+                stops,
                 start_replica,
+                dsn,
             )
             stack.push_async_callback(_detach, system)
             return system

@@ -1,5 +1,7 @@
 """Assistants: versions, mirroring of config and context, searches, and every refusal."""
 
+import asyncio
+
 import grpc
 import orjson
 import pytest
@@ -146,3 +148,17 @@ async def test_search_filters_sorts_and_pages(assistants):
     assert await found({"metadata_json": b'{"n":2}'}) == (["cherry"], False)
     counted = pb.CountAssistantsRequest(filter=pb.AssistantFilter(**ours, graph_id="echo"))
     assert (await assistants.CountAssistants(counted)).count == 2
+
+
+async def test_a_description_can_be_removed(assistants):
+    made = await create(assistants, description="first")
+    assert (await update(assistants, made, name="renamed")).description == "first"
+    assert not (await update(assistants, made, clear_description=True)).HasField("description")
+    assert (await update(assistants, made, description="")).HasField("description"), "empty is not absent"
+
+
+async def test_executors_that_announce_in_another_order_do_not_block_each_other(system):
+    graphs = [f"graph-{n}" for n in range(20)]
+    executors = [system.executor(*(graphs if n % 2 else reversed(graphs))) for n in range(8)]
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(executor.attach() for executor in executors))

@@ -242,3 +242,46 @@ async def test_on_disconnect_cancel(system, kind, enabled):
     assert (await executor.expect("cancel")).fence == assignment.fence
     reason = await system.sql.fetchval("SELECT cancel_reason FROM runs.run")
     assert reason == "client disconnected from the run stream (on_disconnect=cancel)"
+
+
+async def test_a_cancel_between_claim_and_assignment_needs_no_heartbeat(system, redis):
+    executor = await system.executor().attach()
+    thread_id = await system.thread()
+    await redis.execute_command("CLIENT", "PAUSE", "700", "ALL")  # the dispatcher waits with the assignment in hand
+    run = await system.create(thread_id)
+
+    async def claimed():
+        return await system.run_state(run.run_id) == "running"
+
+    await until(claimed)
+    cancelling = cancel(system, run)
+
+    async def noted():
+        return await system.sql.fetchval("SELECT cancel_action IS NOT NULL FROM runs.run")
+
+    await until(noted)
+    assignment = await executor.assignment()
+    assert (await executor.expect("cancel", seconds=1)).fence == assignment.fence
+    assert list((await cancelling).run_ids) == [run.run_id]
+
+
+async def test_a_run_that_is_to_be_rolled_back_is_even_if_it_finished_first(system):
+    executor = await system.executor().attach()
+    run = await system.create(await system.thread())
+    assignment = await executor.assignment()
+    await put_checkpoint(system, assignment)
+    await cancel(system, run, action=ROLLBACK)
+    await executor.finish(assignment, values_json=b'{"a":1}')
+    await gone(system, run)
+
+
+async def test_a_rollback_undoes_what_an_interrupt_would_have_kept(system):
+    executor = await system.executor().attach()
+    run = await system.create(await system.thread())
+    assignment = await executor.assignment()
+    await put_checkpoint(system, assignment)
+    await cancel(system, run)
+    await cancel(system, run, action=ROLLBACK)
+    await cancel(system, run)
+    await executor.finish(assignment, result=Outcome.RESULT_CANCELLED)
+    await gone(system, run)

@@ -1,17 +1,32 @@
 """The event log itself: what append.lua accepts, in which order ids come out, and what is forgotten when."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from threadmill_chassis.ids import new_id
-from threadmill_runs.events.log import END_EVENT, START, Appended, EventId, EventLog, LogKeys, event
+from threadmill_runs.api.settings import RunsSettings
+from threadmill_runs.api.wiring import open_redis
+from threadmill_runs.events.log import (
+    END_EVENT,
+    PAGE_BATCHES,
+    START,
+    Appended,
+    Bounds,
+    EventId,
+    EventLog,
+    LogKeys,
+    event,
+)
 
 KEEP_SECONDS = 60
+OPEN_SECONDS = 9000
+BOUNDS = Bounds(max_batches=1000, keep_seconds=KEEP_SECONDS, open_seconds=OPEN_SECONDS, timeout_seconds=5.0)
 
 
 @pytest.fixture
 def log(redis):
-    return EventLog(redis, max_length=1000, keep_seconds=KEEP_SECONDS)
+    return EventLog(redis, BOUNDS)
 
 
 @pytest.fixture
@@ -23,8 +38,14 @@ def batch(*names):
     return [event("run", name, b"{}") for name in names]
 
 
+def write(log, thread_id, token, events, first_seq):
+    """Of an attempt that is known to own its run."""
+    return log.append(thread_id, token, events, first_seq, opens=True)
+
+
 async def stored(log, thread_id):
-    return [(each.name, each.id) for each in await log.read(thread_id, START)]
+    events, _ = await log.read(thread_id, START)
+    return [(each.name, each.id) for each in events]
 
 
 async def names(log, thread_id):
@@ -38,28 +59,28 @@ async def assert_increasing(log, thread_id):
 
 async def test_repeated_batches_enter_once(log, thread_id):
     for _ in range(3):
-        await log.append(thread_id, 5, batch("a", "b"), 1)
-    assert await log.append(thread_id, 5, batch("c"), 3) is Appended.WRITTEN
-    assert await log.append(thread_id, 5, batch("a", "b"), 1) is Appended.DUPLICATE
-    assert await log.append(thread_id, 5, batch("c"), 3) is Appended.DUPLICATE
+        await write(log, thread_id, 5, batch("a", "b"), 1)
+    assert await write(log, thread_id, 5, batch("c"), 3) is Appended.WRITTEN
+    assert await write(log, thread_id, 5, batch("a", "b"), 1) is Appended.DUPLICATE
+    assert await write(log, thread_id, 5, batch("c"), 3) is Appended.DUPLICATE
     assert await names(log, thread_id) == ["a", "b", "c"]
     await assert_increasing(log, thread_id)
 
 
 async def test_older_tokens_are_fenced(log, thread_id):
-    await log.append(thread_id, 5, batch("old"), 1)
-    await log.append(thread_id, 7, batch("new"), 1)
-    assert await log.append(thread_id, 5, batch("late"), 2) is Appended.FENCED
-    assert await log.append(thread_id, 6, batch("never started"), 1) is Appended.FENCED
+    await write(log, thread_id, 5, batch("old"), 1)
+    await write(log, thread_id, 7, batch("new"), 1)
+    assert await write(log, thread_id, 5, batch("late"), 2) is Appended.FENCED
+    assert await write(log, thread_id, 6, batch("never started"), 1) is Appended.FENCED
     assert await names(log, thread_id) == ["old", "new"]
     await assert_increasing(log, thread_id)
 
 
 async def test_a_closed_attempt_writes_no_more_but_may_repeat(log, thread_id):
-    await log.append(thread_id, 5, batch("a"), 1)
+    await write(log, thread_id, 5, batch("a"), 1)
     assert await log.close(thread_id, 5, batch(END_EVENT)) is Appended.WRITTEN
-    assert await log.append(thread_id, 5, batch("a"), 1) is Appended.DUPLICATE
-    assert await log.append(thread_id, 5, batch("late"), 3) is Appended.FENCED
+    assert await write(log, thread_id, 5, batch("a"), 1) is Appended.DUPLICATE
+    assert await write(log, thread_id, 5, batch("late"), 3) is Appended.FENCED
     assert await names(log, thread_id) == ["a", END_EVENT]
 
 
@@ -69,68 +90,112 @@ async def test_closing_needs_no_events_before(log, thread_id):
 
 
 async def test_a_run_without_a_token_ends_between_the_events_of_another(log, thread_id):
-    await log.append(thread_id, 5, batch("a"), 1)
+    await write(log, thread_id, 5, batch("a"), 1)
     await log.close(thread_id, 0, [event("other", END_EVENT, b"{}")])
-    assert await log.append(thread_id, 5, batch("b"), 2) is Appended.WRITTEN
+    assert await write(log, thread_id, 5, batch("b"), 2) is Appended.WRITTEN
     assert await names(log, thread_id) == ["a", END_EVENT, "b"]
     await assert_increasing(log, thread_id)
 
 
 async def test_ids_increase_when_the_clock_of_redis_goes_back(log, redis, thread_id):
-    await log.append(thread_id, 1, batch("a"), 1)
+    await write(log, thread_id, 1, batch("a"), 1)
     ahead = 9_000_000_000_000  # as if the events before had been written by a server whose clock was far ahead
     keys = LogKeys(thread_id)
     entries = await redis.xrange(keys.stream)
     await redis.xadd(keys.stream, {"m": b"%d 1 " % ahead + entries[0][1][b"m"].split(b" ", 2)[2]}, id=f"{ahead}-1")
-    await log.append(thread_id, 2, batch("b", "c"), 1)
+    await write(log, thread_id, 2, batch("b", "c"), 1)
     await log.publish(thread_id, batch("state_update"))
-    await log.append(thread_id, 2, batch("d"), 3)
+    await write(log, thread_id, 2, batch("d"), 3)
     assert await names(log, thread_id) == ["a", "a", "b", "c", "state_update", "d"]
     await assert_increasing(log, thread_id)
 
 
 async def test_runs_within_one_millisecond_have_different_ids(log, thread_id):
     for token in range(1, 60):
-        await log.append(thread_id, token, batch("a", "b"), 0)
+        await write(log, thread_id, token, batch("a", "b"), 0)
     await assert_increasing(log, thread_id)
 
 
 async def test_reading_begins_inside_a_batch(log, thread_id):
-    await log.append(thread_id, 5, batch("a", "b", "c"), 1)
+    await write(log, thread_id, 5, batch("a", "b", "c"), 1)
     ids = [EventId.parse(each) for _, each in await stored(log, thread_id)]
-    assert [each.name for each in await log.read(thread_id, ids[0])] == ["b", "c"]
-    assert [each.name for each in await log.read(thread_id, ids[2])] == []
+    events, more = await log.read(thread_id, ids[0])
+    assert ([each.name for each in events], more) == (["b", "c"], False)
+    assert await log.read(thread_id, ids[2]) == ([], False)
     assert await log.newest(thread_id) == ids[2]
     assert await log.newest(new_id()) == START
 
 
 async def test_the_log_is_bounded(redis, thread_id):
-    log = EventLog(redis, max_length=100, keep_seconds=KEEP_SECONDS)
+    log = EventLog(redis, replace(BOUNDS, max_batches=100))
     for seq in range(1, 500):
-        await log.append(thread_id, 1, batch("a"), seq)
+        await write(log, thread_id, 1, batch("a"), seq)
     assert await redis.xlen(LogKeys(thread_id).stream) < 350  # Redis trims whole nodes
 
 
-async def test_events_expire_after_the_end_only(log, redis, thread_id):
+async def test_every_log_expires_but_not_before_the_longest_run_could_end(log, redis, thread_id):
     keys = LogKeys(thread_id)
 
     async def expiry():
         return {await redis.ttl(keys.stream), await redis.ttl(keys.fence)}
 
-    await log.append(thread_id, 1, batch("a"), 1)
-    assert await expiry() == {-1}
+    await write(log, thread_id, 1, batch("a"), 1)
+    open_range = range(OPEN_SECONDS - 2, OPEN_SECONDS + 1)
+    assert min(await expiry()) in open_range, "also without a close, which Redis may miss"
     await log.publish(thread_id, batch("state_update"))
-    assert await expiry() == {-1}, "an attempt is writing"
+    assert min(await expiry()) in open_range, "an attempt is writing"
     await log.close(thread_id, 1, batch(END_EVENT))
     assert max(await expiry()) in range(KEEP_SECONDS - 1, KEEP_SECONDS + 1)
-    await log.append(thread_id, 2, batch("b"), 1)
-    assert await expiry() == {-1}, "the next run of the thread is writing"
+    await write(log, thread_id, 2, batch("b"), 1)
+    assert min(await expiry()) in open_range, "the next run of the thread is writing"
 
     await log.publish(new_thread := new_id(), batch("state_update"))
     assert await redis.ttl(LogKeys(new_thread).stream) > 0, "a state update of a thread at rest"
 
 
+async def test_an_attempt_that_the_log_does_not_know_is_not_believed(log, thread_id):
+    """An executor that slept until long after its run was over, and its fence forgotten."""
+    assert await log.append(thread_id, 5, batch("late"), 7) is Appended.UNOPENED
+    assert await names(log, thread_id) == []
+    await write(log, thread_id, 5, batch("a"), 0)
+    assert await log.append(thread_id, 5, batch("b"), 1) is Appended.WRITTEN
+    assert await log.append(thread_id, 6, batch("c"), 1) is Appended.UNOPENED, "and needs no fence to be known"
+
+
+async def test_a_long_log_is_read_in_pages(log, thread_id):
+    for seq in range(PAGE_BATCHES + 1):
+        await write(log, thread_id, 1, batch("a"), seq)
+    first, more = await log.read(thread_id, START)
+    assert (len(first), more) == (PAGE_BATCHES, True)
+    rest, more = await log.read(thread_id, EventId.parse(first[-1].id))
+    assert (len(rest), more) == (1, False)
+
+
+@pytest.mark.parametrize("ticks", range(12))
+async def test_a_cancelled_append_ends_its_loop_whatever_the_moment(redis, redis_socket, thread_id, ticks):
+    """With time-outs by redis-py (`asyncio.wait_for`), some moments lose the cancellation, and the loop goes on."""
+    settings = RunsSettings(redis_uri=f"unix://{redis_socket}", postgres_dsn="unused")
+    async with open_redis(settings) as client:
+        log, last = EventLog(client, BOUNDS), 100_000
+
+        async def loop():
+            for _ in range(last):
+                await write(log, thread_id, 1, batch("a"), 0)
+
+        await write(log, thread_id, 1, batch("a"), 0)  # connected
+        task = asyncio.create_task(loop())
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        last, swallowed = 0, not task.done()
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=0.01)
+        assert not swallowed
+
+
 async def test_concurrent_appends_of_one_batch_enter_once(log, thread_id):
-    answers = await asyncio.gather(*(log.append(thread_id, 1, batch("a"), 1) for _ in range(20)))
+    answers = await asyncio.gather(*(write(log, thread_id, 1, batch("a"), 1) for _ in range(20)))
     assert answers.count(Appended.WRITTEN) == 1
     assert await names(log, thread_id) == ["a"]

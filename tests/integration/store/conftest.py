@@ -15,6 +15,8 @@ from threadmill_store.schema import MIGRATIONS, SCHEMA
 from threadmill_store.settings import StoreSettings
 from threadmill_store.wiring import Application, build
 
+from .embedding_application import Application as EmbeddingApplication
+
 DatabaseFactory = Callable[[str, Path], Awaitable[str]]
 
 
@@ -78,7 +80,7 @@ ServiceFactory = Callable[..., AbstractAsyncContextManager[Service]]
 
 @pytest.fixture
 def start(make_database: DatabaseFactory, tmp_path: Path) -> ServiceFactory:
-    """`async with start(ttl_default_minutes=…) as service`."""
+    """`async with start(store_ttl_default_minutes=…) as service`."""
 
     @asynccontextmanager
     async def starting(**settings: Any) -> AsyncIterator[Service]:
@@ -101,3 +103,23 @@ async def service(start: ServiceFactory) -> AsyncIterator[Service]:
     """A store with default settings."""
     async with start() as running:
         yield running
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> EmbeddingApplication:
+    """An application that indexes the key `text` of its items; its executor is not started."""
+    return EmbeddingApplication(tmp_path / "app")
+
+
+@pytest.fixture
+async def indexed(start: ServiceFactory, application: EmbeddingApplication) -> AsyncIterator[Service]:
+    """A store that knows the application's embedder, whose executor runs."""
+    async with application.executor(), start(executor_address=application.address) as running:
+        await learned(running)
+        yield running
+
+
+async def learned(service: Service) -> None:
+    """Lets the store ask now, rather than when its duty comes to it."""
+    assert service.application.semantic is not None
+    await service.application.semantic.watch.ask()

@@ -172,7 +172,7 @@ async def test_refusals_are_langgraphs_own_errors(api: Any) -> None:
 
 async def test_ttl_is_the_callers_or_left_to_the_service(start: Any, connect: Connect) -> None:
     left = "SELECT extract(epoch FROM expires_at - now())::float FROM store.item WHERE key = $1"
-    async with start(ttl_default_minutes=10, ttl_refresh_on_read=False) as service:
+    async with start(store_ttl_default_minutes=10, store_ttl_refresh_on_read=False) as service:
         store = await connect(service.settings.bind)
         await store.aput(NS, "own", {}, ttl=1)
         await store.aput(NS, "default", {})

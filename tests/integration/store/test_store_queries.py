@@ -9,27 +9,35 @@ import asyncpg
 import pytest
 import threadmill_store
 from threadmill_chassis.postgres import load_queries
-from threadmill_store.repo import beyond
-from threadmill_store.schema import MIGRATIONS, QUERIES, SCHEMA
-from threadmill_store.vectors import install
+from threadmill_store.rows import beyond
+from threadmill_store.schema import MIGRATIONS, QUERIES, SCHEMA, SEMANTIC_QUERIES
+from threadmill_store.semantic.repo import semantic_queries
+from threadmill_store.semantic.tables import create_table
 
 DatabaseFactory = Callable[[str, Path], Awaitable[str]]
-SOURCES = "\n".join(path.read_text() for path in Path(threadmill_store.__file__).parent.glob("*.py"))
+SOURCES = "\n".join(path.read_text() for path in Path(threadmill_store.__file__).parent.rglob("*.py"))
 
 
 def names() -> list[str]:
-    return sorted(
-        name for path in QUERIES.glob("*.sql") for name in re.findall(r"^-- name: (\w+)", path.read_text(), re.M)
-    )
+    files = [*QUERIES.glob("*.sql"), SEMANTIC_QUERIES]
+    return sorted(name for path in files for name in re.findall(r"^-- name: (\w+)", path.read_text(), re.M))
+
+
+def statement(name: str) -> str:
+    """The text of a query, with vectors of three dimensions."""
+    for queries in (load_queries(QUERIES), semantic_queries("vector(3)")):
+        if name in queries.available_queries:
+            return str(getattr(queries, name).sql)
+    raise AssertionError(name)
 
 
 @pytest.mark.parametrize("name", names())
 async def test_every_query_prepares_and_is_used(make_database: DatabaseFactory, name: str) -> None:
     connection = await asyncpg.connect(await make_database(SCHEMA, MIGRATIONS))
-    await install(connection, 3)
-    await connection.prepare(getattr(load_queries(QUERIES), name).sql)
+    await create_table(connection, 3)
+    await connection.prepare(statement(name))
     await connection.close()
-    assert re.search(rf"_queries\.{name}\b", SOURCES), f"{name} is not used"
+    assert re.search(rf"[._]queries(\([^()]*\))?\.{name}\b", SOURCES), f"{name} is not used"
 
 
 @pytest.fixture
@@ -78,7 +86,7 @@ async def test_an_equality_filter_reads_the_value_index(plan: Any) -> None:
 
 @pytest.mark.parametrize(("depth", "limit"), [(None, 10), (1, 10)])
 async def test_a_listing_steps_from_namespace_to_namespace(plan: Any, depth: int | None, limit: int) -> None:
-    text = await plan("list_namespaces", [], depth, [], [], beyond(()), 0, limit)
+    text = await plan("list_namespaces", [], depth, [], [], None, None, beyond(()), 0, limit)
     assert "item_identity" in text
     assert "Seq Scan" not in text
     steps = re.search(r"using item_identity .*\(actual .*loops=(\d+)\)", text)

@@ -104,7 +104,7 @@ async def test_strings_are_ordered_by_code_point_whatever_the_database_collation
 
 async def test_a_query_without_vectors_is_ignored_and_gives_no_score(service: Any) -> None:
     await service.put(["n"], "k", {"text": "tea"})
-    operation = store_pb2.SearchOp(namespace_prefix=["n"], query="tea", query_vector=[1.0, 0.0])
+    operation = store_pb2.SearchOp(namespace_prefix=["n"], query="tea")
     [result] = await service.batch(store_pb2.Op(search=operation))
     assert [item.key for item in result.items.items] == ["k"]
     assert not result.items.items[0].HasField("score")

@@ -50,7 +50,7 @@ async def test_reads_restart_the_time_as_asked_or_else_as_set(
     start: Any, by_default: bool, asked: bool | None, restarts: bool
 ) -> None:
     fields = {} if asked is None else {"refresh_ttl": asked}
-    async with start(ttl_refresh_on_read=by_default) as service:
+    async with start(store_ttl_refresh_on_read=by_default) as service:
         await service.put(NS, "k", {}, ttl_minutes=2)
         for read in (service.get(NS, "k", **fields), service.found(NS, **fields)):
             await age(service, "k")
@@ -67,7 +67,7 @@ async def test_a_write_restarts_the_time_or_ends_it(service: Any) -> None:
 
 
 async def test_items_without_a_ttl_get_the_default_of_the_server(start: Any) -> None:
-    async with start(ttl_default_minutes=10) as service:
+    async with start(store_ttl_default_minutes=10) as service:
         await service.put(NS, "default", {})
         await service.put(NS, "own", {}, ttl_minutes=1)
         assert 500 < await service.fetchval(LEFT, "default") <= 600
@@ -82,7 +82,7 @@ async def test_impossible_times_are_refused(service: Any, minutes: float) -> Non
 
 
 async def test_the_sweep_deletes_what_expired_in_several_batches(start: Any) -> None:
-    async with start(ttl_sweep_batch_count=3) as service:
+    async with start(store_ttl_sweep_batch_count=3) as service:
         for number in range(8):
             await service.put(NS, f"gone{number}", {}, ttl_minutes=1)
         await service.put(NS, "stays", {}, ttl_minutes=1)
@@ -103,7 +103,7 @@ async def test_one_process_sweeps_at_a_time(service: Any) -> None:
 
 
 async def test_the_background_duty_sweeps_at_its_interval(start: Any) -> None:
-    async with start(ttl_sweep_interval_seconds=0.01) as service:
+    async with start(store_ttl_sweep_interval_minutes=0.0002) as service:
         await service.put(NS, "k", {}, ttl_minutes=1)
         await service.expire("k")
         async with asyncio.timeout(10):

@@ -74,7 +74,7 @@ def blobs(checkpoint: pb.Checkpoint) -> dict[str, bytes]:
     return {blob.channel: blob.value.data for blob in checkpoint.channel_blobs}
 
 
-TABLES = ("checkpoint", "channel_blob", "pending_write", "thread_values")
+TABLES = ("checkpoint", "channel_blob", "chunk", "pending_write", "thread_values")
 
 
 async def row_counts(service: Any, thread_id: str | None = None) -> dict[str, int]:

@@ -4,7 +4,6 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.threads.v1 import checkpoints_pb2 as pb
 from threadmill_protos.threads.v1 import threads_pb2
 
@@ -91,22 +90,9 @@ async def test_putting_again_replaces_the_checkpoint_and_keeps_blobs(service, st
 
 async def test_a_write_outside_a_run_creates_the_thread(service, steps):
     thread_id = str(uuid4())
-    await steps.write(service, thread_id, steps.put("1"), require_idle=True)
+    await steps.write(service, thread_id, steps.put("1"))
     made = await service.threads.GetThread(threads_pb2.GetThreadRequest(thread_id=thread_id))
     assert made.state == threads_pb2.THREAD_STATE_IDLE
-
-
-async def test_require_idle(service, steps):
-    thread_id, run_id = str(uuid4()), str(uuid4())
-    await service.threads.BeginRun(
-        threads_pb2.BeginRunRequest(thread_id=thread_id, run_id=run_id, create_if_missing=True)
-    )
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await steps.write(service, thread_id, steps.put("1"), require_idle=True)
-    assert (reason_of(caught.value), caught.value.code()) == ("THREAD_BUSY", grpc.StatusCode.FAILED_PRECONDITION)
-    assert await steps.read(service, thread_id) is None
-    await steps.write(service, thread_id, steps.put("1"))
-    await steps.write(service, thread_id, steps.put("2"), require_idle=True, fence={"run_id": run_id, "token": 1})
 
 
 async def test_refused_content_is_the_callers_fault(service, steps):

@@ -14,6 +14,8 @@ SELECT
   + (SELECT count(*) FROM threads.channel_blob b WHERE NOT EXISTS (
         SELECT FROM threads.checkpoint c WHERE (c.thread_id, c.checkpoint_ns) = (b.thread_id, b.checkpoint_ns)
             AND c.channel_versions ->> b.channel = b.version))
+  + (SELECT count(*) FROM threads.chunk k WHERE NOT EXISTS (
+        SELECT FROM threads.channel_blob b WHERE b.thread_id = k.thread_id AND b.chunk_keys = k.key))
 """
 RUN_1, RUN_2 = str(uuid4()), str(uuid4())
 
@@ -24,7 +26,10 @@ def by(run_id: str) -> bytes:
 
 @pytest.fixture
 async def thread_id(service, steps) -> str:
-    """Two checkpoints by run 1, then two by run 2, all sharing channel `s`; a subgraph of each; writes on each."""
+    """Two checkpoints by run 1, then two by run 2, all sharing channel `s`; a subgraph of each; writes on each.
+
+    Every value of channel `x` has a chunk, an empty one.
+    """
     thread_id = str(uuid4())
     for run_id, ids, token in ((RUN_1, "12", 1), (RUN_2, "34", 2)):
         begin = threads_pb2.BeginRunRequest(thread_id=thread_id, run_id=run_id, create_if_missing=True)
@@ -35,15 +40,18 @@ async def thread_id(service, steps) -> str:
         for n in ids:
             parent = str(int(n) - 1) if n != "1" else ""
             shared = {"s": ("1", b"shared")} if n == "1" else {}
+            put = steps.put(
+                n, parent=parent, new={"x": (n, n.encode()), **shared}, versions={"s": "1"}, metadata=by(run_id)
+            )
+            put.put.channel_blobs[0].value.chunk_keys = n.encode() * 16
             await steps.write(
                 service,
                 thread_id,
-                steps.put(
-                    n, parent=parent, new={"x": (n, n.encode()), **shared}, versions={"s": "1"}, metadata=by(run_id)
-                ),
+                put,
                 steps.writes(n, "t", [(0, "x", b"w"), (-3, "__interrupt__", b"w")]),
                 steps.put(f"{n}c", ns="child:1", new={"y": (n, b"y")}, metadata=by(run_id)),
                 fence=fence,
+                chunks=[pb.Chunk(key=n.encode() * 16, data=b"")],
             )
         if run_id == RUN_1:
             await service.threads.EndRun(threads_pb2.EndRunRequest(thread_id=thread_id, fence=fence))

@@ -28,6 +28,7 @@ async def test_pruning_never_takes_a_blob_that_a_new_checkpoint_shares(service, 
     assert await steps.row_counts(service, thread_id) == {
         "checkpoint": 1,
         "channel_blob": 2,
+        "chunk": 0,
         "pending_write": 1,
         "thread_values": 0,
     }

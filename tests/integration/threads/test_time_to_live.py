@@ -86,6 +86,14 @@ async def test_sweep_deletes_what_is_expired_and_at_rest(start_service, steps):
     assert await service.sweeper.sweep() == 1
 
 
+async def test_sweep_leaves_what_exceeds_its_limit_to_the_next_one(start_service):
+    service = await start_service(ttl_sweep_batch=2, ttl_sweep_limit=3)
+    for _ in range(4):
+        await create(service, ttl=ttl(10))
+    await age(service, 11)
+    assert [await service.sweeper.sweep() for _ in range(3)] == [3, 1, 0]
+
+
 async def test_sweep_keeps_the_latest_once_per_change(service, steps):
     thread_id = await create(service, ttl=ttl(10, pb.TTL_STRATEGY_KEEP_LATEST))
     await steps.write(service, thread_id, steps.put("1"), steps.put("2", parent="1"))
@@ -96,6 +104,27 @@ async def test_sweep_keeps_the_latest_once_per_change(service, steps):
     await service.threads.UpdateThread(pb.UpdateThreadRequest(thread_id=thread_id, metadata_json=b'{"a":1}'))
     await age(service, 11)
     assert await service.sweeper.sweep() == 1
+
+
+async def test_a_sweep_ends_at_its_limit(start_service):
+    service = await start_service(ttl_sweep_batch=2, ttl_sweep_limit=3)
+    for _ in range(7):
+        await create(service, ttl=ttl(1))
+    await age(service, 2)
+    assert [await service.sweeper.sweep() for _ in range(4)] == [3, 3, 1, 0]
+
+
+async def test_a_run_that_begins_during_the_sweep_is_spared(service):
+    """The sweeper locks what it takes away: a run that came first is seen, one that comes later finds no thread."""
+    for _ in range(10):
+        thread_id = await create(service, ttl=ttl(1))
+        await age(service, 2)
+        begin = pb.BeginRunRequest(thread_id=thread_id, run_id=str(uuid4()))
+        swept, began = await asyncio.gather(
+            service.sweeper.sweep(), service.threads.BeginRun(begin), return_exceptions=True
+        )
+        survived = thread_id in await remaining(service)
+        assert survived == (not isinstance(began, BaseException)) == (swept == 0)
 
 
 async def test_sweepers_of_several_replicas_share_the_work(start_service):

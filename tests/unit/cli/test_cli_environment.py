@@ -1,5 +1,6 @@
 """The environment of child processes: above all, the executor never holds a credential."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,31 @@ def test_addresses_are_ours_whatever_the_shell_says(plan: ServicePlan) -> None:
     env = plan.gateway().env
     assert env["THREADMILL_THREADS_ADDRESS"] == plan.address("threads")
     assert plan.data_service("threads").env["THREADMILL_BIND"] == plan.address("threads")
+
+
+def test_settings_of_the_project_reach_their_process(plan: ServicePlan, project: Project) -> None:
+    configured = replace(plan, settings={"gateway": {"THREADMILL_MOUNT_PREFIX": "/api/"}, "runs": {"X": "1"}})
+    assert configured.data_service("runs").env["X"] == "1"
+    assert configured.api_url == "http://127.0.0.1:8123/api"
+    assert configured.executor("executor", project, None).env["THREADMILL_API_URL"] == configured.api_url
+    assert configured.data_service("runs").env["THREADMILL_WEBHOOK_BASE_URL"] == "http://127.0.0.1:8123"
+
+
+def test_the_shell_replaces_what_we_would_guess(plan: ServicePlan, project: Project) -> None:
+    shell = {"LANGGRAPH_API_URL": "https://a.example", "THREADMILL_WEBHOOK_BASE_URL": "https://b.example"}
+    set_up = replace(plan, environment=shell)
+    assert "THREADMILL_API_URL" not in set_up.executor("executor", project, None).env
+    assert set_up.data_service("runs").env["THREADMILL_WEBHOOK_BASE_URL"] == "https://b.example"
+
+
+def test_slots_of_the_command_win_over_those_of_the_shell(plan: ServicePlan, project: Project) -> None:
+    env = replace(plan, slots=7, environment={"THREADMILL_SLOTS": "2"}).executor("executor", project, None).env
+    assert env["THREADMILL_SLOTS"] == "7"
+
+
+def test_documentation_is_shown_where_there_is_some(plan: ServicePlan) -> None:
+    assert plan.has_docs
+    assert not replace(plan, settings={"gateway": {"THREADMILL_DISABLED_ROUTES": "store,meta"}}).has_docs
 
 
 def test_offline_model_reaches_the_executor_only(plan: ServicePlan, project: Project) -> None:

@@ -29,6 +29,7 @@ def write(folder: Path, document: Any) -> Path:
         ({"graphs": {"agent": "./gone.py:graph"}}, "names ./gone.py, but .*gone.py does not exist"),
         ({"graphs": {"agent": "./agent.ts:graph"}}, "is not written in Python"),
         ({"graphs": GRAPHS, "env": ".env"}, "names .env, but .* does not exist"),
+        ({"graphs": GRAPHS, "env": {"A": True}}, '"env.A" in .* is not a string'),
         ({"graphs": GRAPHS, "env": 3}, "neither an object nor the path"),
         ({"graphs": GRAPHS, "dependencies": ["./gone"]}, "depends on ./gone"),
         ({"graphs": GRAPHS, "dependencies": "."}, "is not a list"),

@@ -47,7 +47,7 @@ async def stub() -> GatedStub:
 
 @pytest.fixture
 async def queue(stub: Any) -> WriteQueue:
-    return WriteQueue(stub, asyncio.get_running_loop(), fence=None, require_idle=True, on_fenced=None)
+    return WriteQueue(stub, asyncio.get_running_loop(), fence=None, on_fenced=None)
 
 
 async def done(*futures: Future[None]) -> None:
@@ -64,7 +64,6 @@ async def test_writes_of_one_tick_and_of_a_call_in_flight_go_together(queue: Wri
     stub.gate.release()
     await done(*later)
     assert stub.names() == [["a", "b"], ["c", "d", "e"]]
-    assert stub.calls[0].require_idle
 
 
 async def test_threads_are_never_mixed_in_one_call(queue: WriteQueue, stub: GatedStub) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from threadmill_runs.executor.graphs.config_file import read_config
 from threadmill_runs.executor.graphs.errors import ConfigError
 
@@ -54,9 +55,12 @@ def test_build_time_and_empty_sections_are_passed_over(write_app: WriteApp) -> N
         ({"encryption": {"path": "x"}}, "encryption"),
         ({"checkpointer": {"path": "./c.py:make"}}, "checkpointer.path"),
         ({"store": {"path": "./s.py:make"}}, "store.path"),
-        ({"store": {"index": {"dims": 2}}}, "store.index"),
-        ({"webhooks": {"url": {}}}, "webhooks.url"),
-        ({"whatever": 1}, "whatever"),
+        ({"checkpointer": {"serde": {"pickle_fallback": True}}}, "checkpointer.serde"),
+        ({"http": {"enable_custom_route_auth": True}}, "http.enable_custom_route_auth"),
+        ({"http": {"middleware_order": "auth_first"}}, "http.middleware_order"),
+        ({"priority": {"path": "./p.py:p"}}, "priority"),
+        ({"ui": {"agent": "./ui.tsx"}}, "ui"),
+        ({"ui_config": {"shared": ["react"]}}, "ui_config"),
     ],
 )
 def test_unsupported_sections_are_refused_by_name(write_app: WriteApp, sections: dict[str, Any], key: str) -> None:
@@ -64,10 +68,25 @@ def test_unsupported_sections_are_refused_by_name(write_app: WriteApp, sections:
         read_config(write_app({}, graphs=GRAPHS, **sections))
 
 
+def test_settings_of_other_processes_are_passed_over(write_app: WriteApp) -> None:
+    served = {"http": {"mount_prefix": "/api"}, "webhooks": {"url": {}}, "checkpointer": {"ttl": {}}, "store": None}
+    assert len(read_config(write_app({}, graphs=GRAPHS, **served)).graphs) == 1
+
+
+def test_unknown_key_is_a_warning_that_names_it(write_app: WriteApp) -> None:
+    with capture_logs() as logs:
+        read_config(write_app({}, graphs=GRAPHS, htpp={"mount_prefix": "/api"}, whatever=1))
+    assert [(entry["log_level"], entry["key"], entry["did_you_mean"]) for entry in logs] == [
+        ("warning", "htpp", "http"),
+        ("warning", "whatever", None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("sections", "text"),
     [
         ({}, "`graphs` must"),
+        ({"graphs": GRAPHS, "http": []}, "`http` must be an object"),
         ({"graphs": {}}, "`graphs` must"),
         ({"graphs": {"a": 1}}, "`graphs.a` must"),
         ({"graphs": {"a": "./a.py"}}, "`graphs.a` must name"),

@@ -69,7 +69,7 @@ class Savers:
     def __init__(self) -> None:
         self.saver = InMemorySaver()
 
-    def __call__(self, *, require_idle: bool) -> BaseCheckpointSaver[str]:
+    def __call__(self) -> BaseCheckpointSaver[str]:
         return self.saver
 
 
@@ -160,7 +160,9 @@ async def test_interrupts_by_task(states: ThreadStates, savers: Savers) -> None:
 
 async def test_update_as_the_interrupted_node_clears_the_interrupt(states: ThreadStates, savers: Savers) -> None:
     await run(hitl, savers, {"q": "go?"})
-    answer, latest = await states.update(subject(), [[StateUpdate({"log": ["byhand"], "unknown": 1}, "ask")]])
+    answer, latest = await states.update(
+        subject(), [[StateUpdate({"log": ["byhand"], "unknown": 1}, "ask")]], None, savers.saver
+    )
     assert list(answer) == ["checkpoint", "configurable", "checkpoint_id"]
     assert list(answer["checkpoint"]) == ["thread_id", "checkpoint_ns", "checkpoint_id"]
     assert answer["configurable"] == answer["checkpoint"]
@@ -170,25 +172,25 @@ async def test_update_as_the_interrupted_node_clears_the_interrupt(states: Threa
     assert latest.metadata["source"] == "update"
 
 
-async def test_update_of_an_empty_thread_acts_as_input(states: ThreadStates) -> None:
-    _, latest = await states.update(subject(), [[StateUpdate({"q": "new"})]])
+async def test_update_of_an_empty_thread_acts_as_input(states: ThreadStates, savers: Savers) -> None:
+    _, latest = await states.update(subject(), [[StateUpdate({"q": "new"})]], None, savers.saver)
     metadata = latest.metadata or {}
     assert (latest.next, metadata["source"], metadata["step"]) == (("prep",), "update", 0)
 
 
 async def test_end_drops_pending_work_and_copy_forks(states: ThreadStates, savers: Savers) -> None:
     await run(hitl, savers, {"q": "go?"})
-    _, copied = await states.update(subject(), [[StateUpdate(None, "__copy__")]])
+    _, copied = await states.update(subject(), [[StateUpdate(None, "__copy__")]], None, savers.saver)
     assert copied.metadata is not None
     assert (copied.metadata["source"], copied.next) == ("fork", ("ask",))
-    _, ended = await states.update(subject(), [[StateUpdate(None, "__end__")]])
+    _, ended = await states.update(subject(), [[StateUpdate(None, "__end__")]], None, savers.saver)
     assert (ended.next, ended.values) == ((), {"q": "go?", "log": ["prep"]})
 
 
 async def test_branching_from_an_older_checkpoint_gives_the_branch(states: ThreadStates, savers: Savers) -> None:
     await run(hitl, savers, {"q": "go?"})
     before = (await read(states))["parent_checkpoint"]
-    answer, latest = await states.update(subject(), [[StateUpdate({"log": ["branch"]}, "prep")]], before)
+    answer, latest = await states.update(subject(), [[StateUpdate({"log": ["branch"]}, "prep")]], before, savers.saver)
     assert latest.config["configurable"]["checkpoint_id"] == answer["checkpoint_id"]
     assert latest.values["log"] == ["branch"]
 
@@ -198,7 +200,7 @@ async def test_update_of_a_paused_subgraph(states: ThreadStates, savers: Savers)
     (task,) = (await read(states, "nested"))["tasks"]
     namespace = f"ask:{task['id']}"
     answer, latest = await states.update(
-        subject("nested"), [[StateUpdate({"log": ["inside"]}, "inner")]], {"checkpoint_ns": namespace}
+        subject("nested"), [[StateUpdate({"log": ["inside"]}, "inner")]], {"checkpoint_ns": namespace}, savers.saver
     )
     assert answer["checkpoint"]["checkpoint_ns"] == namespace
     assert set(answer["checkpoint"]["checkpoint_map"]) == {"", namespace}
@@ -213,19 +215,21 @@ async def test_update_of_a_paused_subgraph(states: ThreadStates, savers: Savers)
         (StateUpdate({"log": 5}, "prep"), TypeError, "concatenate"),
     ],
 )
-async def test_refused_updates(states: ThreadStates, update: StateUpdate, error: type[Exception], text: str) -> None:
-    await states.update(subject(), [[StateUpdate({"q": "new", "log": ["a"]})]])
+async def test_refused_updates(
+    states: ThreadStates, savers: Savers, update: StateUpdate, error: type[Exception], text: str
+) -> None:
+    await states.update(subject(), [[StateUpdate({"q": "new", "log": ["a"]})]], None, savers.saver)
     with pytest.raises(error, match=text):
-        await states.update(subject(), [[update]])
+        await states.update(subject(), [[update]], None, savers.saver)
 
 
-async def test_bulk_update(states: ThreadStates) -> None:
+async def test_bulk_update(states: ThreadStates, savers: Savers) -> None:
     document = [
         {"updates": [{"values": {"q": "x"}, "as_node": "__input__"}]},
         {"updates": [{"values": {"q": "x"}, "as_node": "__start__"}]},
         {"updates": [{"command": {"update": {"log": ["c"]}}, "as_node": "prep"}]},
     ]
-    _, latest = await states.update(subject(), supersteps(document))
+    _, latest = await states.update(subject(), supersteps(document), None, savers.saver)
     assert (latest.values, latest.next) == ({"q": "x", "log": ["c"]}, ("ask",))
     past = await states.history(subject(), checkpoint=None, before=None, metadata=None, limit=10)
     assert [(item["metadata"]["source"], item["metadata"]["step"]) for item in past] == [

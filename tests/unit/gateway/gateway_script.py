@@ -19,6 +19,7 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.metrics import HttpMetrics
 from threadmill_gateway.server import make_server
 from threadmill_gateway.settings import GatewaySettings
+from threadmill_gateway.store_calls import StoreCalls
 from threadmill_protos.runs.v1 import (
     assistants_pb2,
     assistants_pb2_grpc,
@@ -180,8 +181,9 @@ def settings(tmp_path: Path) -> GatewaySettings:
     )
 
 
-@pytest.fixture
-async def services(settings: GatewaySettings, script: Script) -> AsyncIterator[Script]:
+@asynccontextmanager
+async def scripted_services(settings: GatewaySettings, script: Script) -> AsyncIterator[None]:
+    """All services, as the script has them, for the block."""
     adders = {
         "threads": threads_pb2_grpc.add_ThreadsServicer_to_server,
         "runs": runs_pb2_grpc.add_RunsServicer_to_server,
@@ -196,6 +198,12 @@ async def services(settings: GatewaySettings, script: Script) -> AsyncIterator[S
             adder(script, server)  # type: ignore[operator]  # a script answers for every servicer
 
     async with serving(settings, settings.threads_address, [Registration("fake", add)]):
+        yield
+
+
+@pytest.fixture
+async def services(settings: GatewaySettings, script: Script) -> AsyncIterator[Script]:
+    async with scripted_services(settings, script):
         yield script
 
 
@@ -212,7 +220,14 @@ async def resolve_public(host: str, _: int) -> list[str]:
 @asynccontextmanager
 async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     async with open_clients(settings) as clients:
-        yield Gateway(settings, clients, HttpMetrics(), asyncio.Event(), resolve_public)
+        yield Gateway(
+            settings=settings,
+            clients=clients,
+            store_calls=StoreCalls(clients),
+            metrics=HttpMetrics(),
+            closing=asyncio.Event(),
+            resolve=resolve_public,
+        )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Reasons and statuses of gRPC as HTTP, and the parts of HTTP that no service decides."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import grpc
@@ -67,7 +68,7 @@ async def test_defect_of_the_gateway_is_plain_500_with_cors_left_to_the_browser(
         raise LookupError("a defect")
 
     async with open_gateway(settings) as opened:
-        gateway = Gateway(settings, opened.clients, opened.metrics, opened.closing, broken)
+        gateway = replace(opened, resolve=broken)
         transport = httpx.ASGITransport(create_app(gateway))
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             response = await client.post("/runs", json={"assistant_id": "a", "webhook": "http://example.com"})
@@ -99,7 +100,7 @@ async def test_body_that_is_no_json(client: httpx.AsyncClient, body: bytes) -> N
 
 async def test_body_above_the_limit_is_refused_by_length_and_by_count(gateway: Gateway) -> None:
     settings = gateway.settings.model_copy(update={"http_max_request_body_bytes": 10})
-    small = Gateway(settings, gateway.clients, gateway.metrics, gateway.closing, gateway.resolve)
+    small = replace(gateway, settings=settings)
 
     async def chunks() -> object:
         yield b'{"metadata":'

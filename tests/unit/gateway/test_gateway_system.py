@@ -9,15 +9,31 @@ from threadmill_gateway.openapi import openapi
 from threadmill_gateway.server import listen
 from threadmill_gateway.settings import GatewaySettings
 from threadmill_protos.runs.v1 import runs_pb2
+from threadmill_protos.store.v1 import store_pb2
 
 from .gateway_script import THREAD_ID, Script, thread_row
 from .reasons import reason
 
 
-@pytest.mark.parametrize("path", ["/ok", "/", "/ok?check_db=1"])
+@pytest.mark.parametrize("path", ["/ok", "/", "/ok?check_db=0"])
 async def test_health(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).json() == {"ok": True, "services": {}}
     assert (await client.head(path)).status_code == 200
+
+
+async def test_health_of_the_services_too(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(
+        GetThread=reason("THREAD_NOT_FOUND"), Batch=store_pb2.BatchResponse(), GetQueueStats=runs_pb2.QueueStats()
+    )
+    response = await client.get("/ok?check_db=true")
+    assert (response.status_code, response.json()) == (200, {"ok": True, "services": {}})
+    assert sorted(script.names()) == ["Batch", "GetQueueStats", "GetThread"]
+
+
+async def test_health_names_the_services_that_are_away(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetThread=reason("THREAD_NOT_FOUND"), Batch=reason("UNAVAILABLE"), GetQueueStats=runs_pb2.QueueStats())
+    response = await client.get("/ok?check_db=1")
+    assert (response.status_code, response.json()) == (503, {"ok": False, "services": {"store": "unavailable"}})
 
 
 async def test_info(client: httpx.AsyncClient) -> None:
@@ -28,7 +44,9 @@ async def test_info(client: httpx.AsyncClient) -> None:
 
 
 async def test_metrics_count_requests_by_route_and_show_the_queue(client: httpx.AsyncClient, script: Script) -> None:
-    stats = runs_pb2.QueueStats(pending_count=3, running_count=1, worker_max_count=10, worker_active_count=1)
+    stats = runs_pb2.QueueStats(
+        pending_count=3, running_count=1, worker_max_count=10, worker_active_count=1, pending_wait_max_seconds=7.5
+    )
     script.on(GetThread=thread_row(), GetQueueStats=stats)
     await client.get(f"/threads/{THREAD_ID}")
     await client.get("/nothing")
@@ -38,6 +56,8 @@ async def test_metrics_count_requests_by_route_and_show_the_queue(client: httpx.
     assert f"lg_api_http_requests_total{labels} 1.0" in text.text
     assert f"lg_api_http_requests_latency_count{labels} 1.0" in text.text
     assert "lg_api_workers_available 9" in text.text
+    assert "lg_api_pending_runs_wait_time_max 7.5" in text.text
+    assert "lg_api_http_requests_in_progress 1.0" in text.text  # this one
     found = (await client.get("/metrics?format=json")).json()
     assert found["queue"]["n_pending"] == 3
     assert found["workers"] == {"max": 10, "active": 1, "available": 9}
@@ -60,9 +80,30 @@ def test_openapi_is_valid_and_names_every_route() -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_openapi_is_complete() -> None:
+    """Each operation: its body, what it answers, and how it fails."""
+    document = openapi(ENDPOINTS, "1")
+    for endpoint in ENDPOINTS:
+        operation = document["paths"][endpoint.path][endpoint.method.lower()]
+        answers = operation["responses"]
+        assert operation["summary"]
+        assert ("requestBody" in operation) == (endpoint.body is not None)
+        assert endpoint.body is not None or endpoint.method not in ("PUT", "PATCH")
+        for status, answer in answers.items():
+            bare = status in ("202", "204") or int(status) in endpoint.bare
+            assert ("content" in answer) != bare, (endpoint.path, status)
+        in_path = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"}
+        assert all(f"{{{name}}}" in endpoint.path for name in in_path)
+        assert len(in_path) == endpoint.path.count("{")
+        if endpoint.calls:
+            assert {"422", "500", "503", "504"} <= answers.keys()
+        if endpoint.body is not None:
+            assert {"408", "413"} <= answers.keys()
+
+
 def test_openapi_shows_no_null_where_null_is_refused() -> None:
     create = openapi(ENDPOINTS, "1")["components"]["schemas"]["RunCreate"]["properties"]
-    assert create["webhook"] == {"maxLength": 65536, "minLength": 1, "title": "Webhook", "type": "string"}
+    assert create["webhook"]["type"] == "string"
     assert create["command"]["anyOf"][1] == {"type": "null"}
 
 

@@ -35,6 +35,25 @@ def test_only_requested_modes_are_sent():
     assert encoded(encoder, ((), "values", {"a": 1}), ((), "updates", {"n": None})) == [("updates", {"n": None})]
 
 
+def test_new_messages_have_the_id_that_the_state_will_have():
+    message, other = ToolMessage("done", tool_call_id="c1"), AIMessage("kept apart")
+    encoder = EventEncoder(["updates", "tasks"], subgraphs=False, message_channels={"messages"})
+    update = {"tools": {"messages": [message], "drafts": [other]}, "quiet": None}
+    result = {"id": "t1", "name": "tools", "error": None, "result": {"messages": [message]}, "interrupts": []}
+    events = encoded(encoder, ((), "updates", update), ((), "tasks", result))
+    seen = [events[0][1]["tools"]["messages"][0]["id"], events[1][1]["result"]["messages"][0]["id"]]
+    assert seen == [message.id, message.id]
+    assert message.id is not None
+    assert other.id is None
+
+
+def test_errors_inside_events_are_masked():
+    encoder = EventEncoder(["events"], subgraphs=False)
+    event = {"event": "on_tool_error", "data": {"error": OSError("secret"), "input": {}}}
+    [(_, shown)] = encoded(encoder, ((), "events", event))
+    assert shown["data"]["error"] == {"error": "OSError", "message": "An internal error occurred"}
+
+
 def test_tokens_accumulate():
     encoder = EventEncoder(["messages"], subgraphs=False)
     meta = {"langgraph_node": "n"}

@@ -53,14 +53,20 @@ class ScriptedSubscription:
     def __init__(self, *batches):
         self._batches = list(batches)
         self.confirmed = 0
+        self.behind = False
 
     async def next_events(self, timeout):
-        assert timeout == follow_module.SILENCE_SECONDS
         await asyncio.sleep(0)
         return self._batches.pop(0)
 
     def confirm(self):
         self.confirmed += 1
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch):
+    """Every batch without an event of the run is silence enough to ask whether it has ended."""
+    monkeypatch.setattr(follow_module, "SILENCE_SECONDS", 0.0)
 
 
 def event(name, run_id="run"):
@@ -70,7 +76,8 @@ def event(name, run_id="run"):
 async def followed(subscription, *active):
     answers = list(active)
 
-    async def is_active():
+    async def is_active(run_id):
+        assert run_id == "run"
         return answers.pop(0)
 
     return [each.name async for batch in follow(subscription, "run", is_active) for each in batch]

@@ -6,8 +6,10 @@ import orjson
 import pytest
 from threadmill_chassis.errors import InvalidArgument
 from threadmill_protos.runs.v1 import runs_pb2
+from threadmill_protos.threads.v1 import threads_pb2
 from threadmill_runs.assistants.domain import Assistant, mirrored
 from threadmill_runs.queue import accepting
+from threadmill_runs.queue.run import Strategy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -99,9 +101,17 @@ def test_server_keys_win_over_checkpoint_over_client_over_headers():
 
 
 @pytest.mark.parametrize("own", [None, {}, {"k": "config", "extra": 1}])
-def test_metadata_of_the_config_wins(own):
-    made = kwargs(config={"metadata": own}, metadata={"k": "run"})
-    assert made["config"]["metadata"] == {"k": "run", **(own or {})}
+def test_the_run_has_the_metadata_of_its_config_too_and_its_own_wins(own):
+    assistant = Assistant("assistant-1", "graph-1", b"{}", b"{}", b"{}", "name", None, 1, NOW, NOW)
+    request = runs_pb2.CreateRunRequest(
+        config_json=orjson.dumps({"metadata": own}), metadata_json=b'{"k":"run"}', thread_id="thread-1"
+    )
+    thread = threads_pb2.Thread(thread_id="thread-1")
+    merged = accepting._merged_config(request, assistant)
+    new = accepting._new_run(request, assistant, merged, thread, "run-1", Strategy.ENQUEUE, stateless=False)
+    expected = {**(own or {}), "k": "run", "assistant_id": "assistant-1", "graph_id": "graph-1"}
+    assert orjson.loads(new.metadata_json) == expected
+    assert orjson.loads(new.kwargs_json)["config"]["metadata"] == expected
 
 
 @pytest.mark.parametrize(
@@ -110,8 +120,8 @@ def test_metadata_of_the_config_wins(own):
         ({}, "async", True),
         ({"checkpoint_during": True}, "async", True),
         ({"checkpoint_during": False}, "exit", False),
-        ({"checkpoint_during": False, "durability": "sync"}, "sync", True),
-        ({"durability": "exit"}, "exit", False),
+        ({"checkpoint_during": False, "durability": "sync"}, "sync", False),
+        ({"durability": "exit"}, "exit", True),
     ],
 )
 def test_durability(fields, durability, during):

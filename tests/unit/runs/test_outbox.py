@@ -34,6 +34,13 @@ async def test_batches_are_bounded(outbox, monkeypatch):
         sizes.append(len(outbox.take()))
 
 
+async def test_batches_are_bounded_in_bytes_but_never_empty(outbox, monkeypatch):
+    monkeypatch.setattr(module, "MAX_BATCH_BYTES", 10)
+    for size in (4, 4, 40, 40):
+        outbox.put("a", b"x" * size)
+    assert [len(outbox.take()) for _ in range(3)] == [3, 1, 0]
+
+
 @pytest.mark.parametrize(("limit", "value"), [("MAX_PENDING_EVENTS", 2), ("MAX_PENDING_BYTES", 20)])
 async def test_the_graph_waits_while_too_much_is_unacknowledged(outbox, monkeypatch, limit, value):
     monkeypatch.setattr(module, limit, value)

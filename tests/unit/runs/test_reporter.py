@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 import pytest
+from threadmill_chassis.errors import InvalidArgument
 from threadmill_chassis.grpc_client import open_channel
 from threadmill_chassis.grpc_server import Registration, serving
 from threadmill_chassis.settings import ProcessSettings
@@ -12,7 +13,7 @@ from threadmill_runs.errors import LeaseLost as Fenced
 from threadmill_runs.executor.checkpoints.errors import LeaseLost
 from threadmill_runs.executor.running import reporter as module
 from threadmill_runs.executor.running.outbox import Outbox
-from threadmill_runs.executor.running.reporter import Reporter
+from threadmill_runs.executor.running.reporter import Reporter, ReportRefused
 
 Outcome = executors_pb2.Outcome
 SUCCESS = Outcome(result=Outcome.RESULT_SUCCESS)
@@ -61,6 +62,8 @@ class BreakingServer(executors_pb2_grpc.ExecutorsServicer):
             raise Fenced("taken over")
         if action == "defect":
             raise RuntimeError("a defect")
+        if action == "refused":
+            raise InvalidArgument("nobody takes this")
         await context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
 
 
@@ -139,6 +142,28 @@ async def test_fencing_ends_the_report(reporter, outbox, server, taken):
     assert not server.outcomes
 
 
+@pytest.mark.parametrize("taken", [0, 2])
+async def test_what_is_refused_for_good_is_not_repeated(reporter, outbox, server, taken):
+    server.script = [(taken, "refused")]
+    with pytest.raises(ReportRefused, match="nobody takes this"):
+        await report(reporter, outbox)
+    assert server.calls == 1
+    await asyncio.wait_for(reporter.report_error(b'{"error":"E"}'), 10)
+    assert server.outcomes == [Outcome.RESULT_ERROR]
+    last = max(server.events)
+    assert server.events[last] == "error"
+    assert list(server.events.values()).count("error") == 1
+
+
+async def test_a_defect_that_stays_is_not_repeated_for_ever(reporter, server, monkeypatch):
+    monkeypatch.setattr(module, "DOUBTS_MAX", 5)
+    server.script = [(0, "defect")] * 20
+    reporter.finish(SUCCESS)
+    with pytest.raises(ReportRefused):
+        await asyncio.wait_for(reporter.run(), 10)
+    assert server.calls == 6
+
+
 async def test_the_first_outcome_counts(reporter, server):
     reporter.finish(SUCCESS)
     reporter.finish(Outcome(result=Outcome.RESULT_ERROR))
@@ -165,3 +190,44 @@ async def test_a_server_that_is_away_is_waited_for(outbox, server, tmp_path, mon
             await asyncio.wait_for(task, 20)
     assert server.events == whole(1)
     assert server.outcomes[-1] == Outcome.RESULT_SUCCESS
+
+
+class SilentCall:
+    """A call whose writes fail at once, and of which nothing is heard until it is cancelled."""
+
+    def __init__(self, failure):
+        self.failure = failure
+        self.cancelled = asyncio.Event()
+
+    async def write(self, message):
+        raise self.failure
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        await self.cancelled.wait()
+        raise asyncio.CancelledError  # as gRPC does for a call that its own side has cancelled
+
+    def cancel(self):
+        self.cancelled.set()
+
+
+@pytest.mark.parametrize(
+    "failure", [asyncio.InvalidStateError("RPC already finished."), asyncio.CancelledError()], ids=repr
+)
+async def test_a_write_that_fails_while_the_reader_hears_nothing_makes_another_call(
+    stub, outbox, server, monkeypatch, failure
+):
+    real, calls = stub.Report, [SilentCall(failure)]
+    monkeypatch.setattr(stub, "Report", lambda: calls.pop() if calls else real())
+    header = executors_pb2.ReportRequest.Header(fence={"run_id": "run-1", "token": 1}, thread_id="thread-1")
+    await report(Reporter(stub, header, outbox), outbox)
+    assert server.events == whole()
+
+
+async def test_what_cannot_be_sent_is_refused(stub, outbox, monkeypatch):
+    monkeypatch.setattr(stub, "Report", lambda: SilentCall(ValueError("too large to serialise")))
+    header = executors_pb2.ReportRequest.Header(fence={"run_id": "run-1", "token": 1}, thread_id="thread-1")
+    with pytest.raises(ReportRefused, match="too large to serialise"):
+        await asyncio.wait_for(Reporter(stub, header, outbox).run(), 10)

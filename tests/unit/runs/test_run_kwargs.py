@@ -11,7 +11,7 @@ from threadmill_protos.runs.v1 import executors_pb2
 from threadmill_runs.executor.running.kwargs import RunKwargs
 
 
-def decoded(**kwargs):
+def decoded(api_url="", **kwargs):
     document = {"config": {"configurable": {}}, "stream_mode": ["values"], **kwargs}
     return RunKwargs.of(
         executors_pb2.AttachResponse.Assignment(
@@ -21,7 +21,8 @@ def decoded(**kwargs):
             assistant_id="assistant-1",
             attempt=2,
             kwargs_json=orjson.dumps(document),
-        )
+        ),
+        api_url,
     )
 
 
@@ -45,7 +46,16 @@ def test_commands(command, expected):
     assert made.graph is None
 
 
-@pytest.mark.parametrize("command", [{}, {"goto": []}, {"goto": None, "update": None, "resume": None}])
+def test_an_empty_command_leaves_the_input():
+    assert decoded(command={}, input={"n": 1}).input == {"n": 1}
+
+
+def test_the_address_of_the_server_is_in_the_metadata_if_it_is_known():
+    assert decoded(api_url="http://server").config["metadata"]["langgraph_api_url"] == "http://server"
+    assert "langgraph_api_url" not in decoded().config["metadata"]
+
+
+@pytest.mark.parametrize("command", [{"goto": []}, {"goto": None, "update": None, "resume": None}])
 def test_a_command_that_says_nothing_is_no_input(command):
     assert decoded(command=command, input={"ignored": True}).input is None
 
@@ -77,6 +87,21 @@ class Pydantic(BaseModel):
 @dataclasses.dataclass
 class Data:
     model: str = ""
+
+
+@pytest.mark.parametrize("schema", [Typed, Pydantic, Data])
+def test_undeclared_context_leaves_its_mirror_too_but_configurable_is_the_callers(schema):
+    mirrored = {"model": "m", "other": 1, "thread_id": "t"}
+    given = {"config": {"configurable": {**mirrored, "__context_provided__": True}}}
+    by_context = decoded(context={"model": "m", "other": 1}, **given)
+    assert by_context.config_for(schema)["configurable"] == {
+        "model": "m",
+        "thread_id": "t",
+        "__context_provided__": True,
+    }
+    assert by_context.config_for(None) == by_context.config
+    by_configurable = decoded(context={"model": "m", "other": 1}, config={"configurable": mirrored})
+    assert by_configurable.config_for(schema)["configurable"] == mirrored
 
 
 @pytest.mark.parametrize("schema", [Typed, Pydantic, Data])

@@ -5,7 +5,7 @@ import itertools
 import orjson
 import pytest
 from threadmill_store.domain import Condition
-from threadmill_store.repo import beyond, filter_parameters
+from threadmill_store.rows import beyond, filter_parameters
 
 LABELS = ["a", "a\x01", "a!", "ab", "b", "~", "ü", "\U0010ffff"]
 NAMESPACES = [labels for size in (1, 2, 3) for labels in itertools.product(LABELS, repeat=size)]

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from threadmill_protos.common.v1 import common_pb2 as threadmill_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#threadmill/runs/v1/assistants.proto\x12\x12threadmill.runs.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!threadmill/common/v1/common.proto\"\xa0\x02\n\tAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ontext_json\x18\x04 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x07 \x01(\tH\x00\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\n \x01(\x05\x42\x0e\n\x0c_description\"`\n\x05Graph\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x65rror\x18\x04 \x01(\tB\x0e\n\x0c_description\"\xd8\x01\n\x16\x43reateAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ontext_json\x18\x04 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x07 \x01(\tH\x00\x88\x01\x01\x12\x1c\n\x14\x64o_nothing_if_exists\x18\x08 \x01(\x08\x42\x0e\n\x0c_description\"C\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61llow_graph_id\x18\x02 \x01(\x08\"\xda\x01\n\x16UpdateAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x15\n\x08graph_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0b\x63onfig_json\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ontext_json\x18\x04 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\x11\n\x04name\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x07 \x01(\tH\x02\x88\x01\x01\x42\x0b\n\t_graph_idB\x07\n\x05_nameB\x0e\n\x0c_description\".\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteAssistantResponse\"H\n\x0f\x41ssistantFilter\x12\x15\n\rmetadata_json\x18\x01 \x01(\x0c\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xff\x02\n\x17SearchAssistantsRequest\x12\x33\n\x06\x66ilter\x18\x01 \x01(\x0b\x32#.threadmill.runs.v1.AssistantFilter\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x05\x12\x43\n\x07sort_by\x18\x04 \x01(\x0e\x32\x32.threadmill.runs.v1.SearchAssistantsRequest.SortBy\x12\x33\n\nsort_order\x18\x05 \x01(\x0e\x32\x1f.threadmill.common.v1.SortOrder\"\x95\x01\n\x06SortBy\x12\x17\n\x13SORT_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14SORT_BY_ASSISTANT_ID\x10\x01\x12\x17\n\x13SORT_BY_CREATE_TIME\x10\x02\x12\x17\n\x13SORT_BY_UPDATE_TIME\x10\x03\x12\x10\n\x0cSORT_BY_NAME\x10\x04\x12\x14\n\x10SORT_BY_GRAPH_ID\x10\x05\"_\n\x18SearchAssistantsResponse\x12\x31\n\nassistants\x18\x01 \x03(\x0b\x32\x1d.threadmill.runs.v1.Assistant\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"M\n\x16\x43ountAssistantsRequest\x12\x33\n\x06\x66ilter\x18\x01 \x01(\x0b\x32#.threadmill.runs.v1.AssistantFilter\"(\n\x17\x43ountAssistantsResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\"j\n\x1cListAssistantVersionsRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x15\n\rmetadata_json\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x05\"P\n\x1dListAssistantVersionsResponse\x12/\n\x08versions\x18\x01 \x03(\x0b\x32\x1d.threadmill.runs.v1.Assistant\"@\n\x17SetLatestVersionRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\x13\n\x11ListGraphsRequest\"?\n\x12ListGraphsResponse\x12)\n\x06graphs\x18\x01 \x03(\x0b\x32\x19.threadmill.runs.v1.Graph2\xa2\x07\n\nAssistants\x12\\\n\x0f\x43reateAssistant\x12*.threadmill.runs.v1.CreateAssistantRequest\x1a\x1d.threadmill.runs.v1.Assistant\x12V\n\x0cGetAssistant\x12\'.threadmill.runs.v1.GetAssistantRequest\x1a\x1d.threadmill.runs.v1.Assistant\x12\\\n\x0fUpdateAssistant\x12*.threadmill.runs.v1.UpdateAssistantRequest\x1a\x1d.threadmill.runs.v1.Assistant\x12j\n\x0f\x44\x65leteAssistant\x12*.threadmill.runs.v1.DeleteAssistantRequest\x1a+.threadmill.runs.v1.DeleteAssistantResponse\x12m\n\x10SearchAssistants\x12+.threadmill.runs.v1.SearchAssistantsRequest\x1a,.threadmill.runs.v1.SearchAssistantsResponse\x12j\n\x0f\x43ountAssistants\x12*.threadmill.runs.v1.CountAssistantsRequest\x1a+.threadmill.runs.v1.CountAssistantsResponse\x12|\n\x15ListAssistantVersions\x12\x30.threadmill.runs.v1.ListAssistantVersionsRequest\x1a\x31.threadmill.runs.v1.ListAssistantVersionsResponse\x12^\n\x10SetLatestVersion\x12+.threadmill.runs.v1.SetLatestVersionRequest\x1a\x1d.threadmill.runs.v1.Assistant\x12[\n\nListGraphs\x12%.threadmill.runs.v1.ListGraphsRequest\x1a&.threadmill.runs.v1.ListGraphsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#threadmill/runs/v1/assistants.proto\x12\x12threadmill.runs.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!threadmill/common/v1/common.proto\"\xa0\x02\n\tAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ontext_json\x18\x04 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x07 \x01(\tH\x00\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\n \x01(\x05\x42\x0e\n\x0c_description\"`\n\x05Graph\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x65rror\x18\x04 \x01(\tB\x0e\n\x0c_description\"\xd8\x01\n\x16\x43reateAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ontext_json\x18\x04 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x07 \x01(\tH\x00\x88\x01\x01\x12\x1c\n\x14\x64o_nothing_if_exists\x18\x08 \x01(\x08\x42\x0e\n\x0c_description\"C\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61llow_graph_id\x18\x02 \x01(\x08\"\xf5\x01\n\x16UpdateAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x15\n\x08graph_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0b\x63onfig_json\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ontext_json\x18\x04 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\x11\n\x04name\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x07 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x11\x63lear_description\x18\x08 \x01(\x08\x42\x0b\n\t_graph_idB\x07\n\x05_nameB\x0e\n\x0c_description\".\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteAssistantResponse\"H\n\x0f\x41ssistantFilter\x12\x15\n\rmetadata_json\x18\x01 \x01(\x0c\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xff\x02\n\x17SearchAssistantsRequest\x12\x33\n\x06\x66ilter\x18\x01 \x01(\x0b\x32#.threadmill.runs.v1.AssistantFilter\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x05\x12\x43\n\x07sort_by\x18\x04 \x01(\x0e\x32\x32.threadmill.runs.v1.SearchAssistantsRequest.SortBy\x12\x33\n\nsort_order\x18\x05 \x01(\x0e\x32\x1f.threadmill.common.v1.SortOrder\"\x95\x01\n\x06SortBy\x12\x17\n\x13SORT_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14SORT_BY_ASSISTANT_ID\x10\x01\x12\x17\n\x13SORT_BY_CREATE_TIME\x10\x02\x12\x17\n\x13SORT_BY_UPDATE_TIME\x10\x03\x12\x10\n\x0cSORT_BY_NAME\x10\x04\x12\x14\n\x10SORT_BY_GRAPH_ID\x10\x05\"_\n\x18SearchAssistantsResponse\x12\x31\n\nassistants\x18\x01 \x03(\x0b\x32\x1d.threadmill.runs.v1.Assistant\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"M\n\x16\x43ountAssistantsRequest\x12\x33\n\x06\x66ilter\x18\x01 \x01(\x0b\x32#.threadmill.runs.v1.AssistantFilter\"(\n\x17\x43ountAssistantsResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\"j\n\x1cListAssistantVersionsRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x15\n\rmetadata_json\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x05\"P\n\x1dListAssistantVersionsResponse\x12/\n\x08versions\x18\x01 \x03(\x0b\x32\x1d.threadmill.runs.v1.Assistant\"@\n\x17SetLatestVersionRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\x13\n\x11ListGraphsRequest\"?\n\x12ListGraphsResponse\x12)\n\x06graphs\x18\x01 \x03(\x0b\x32\x19.threadmill.runs.v1.Graph2\xa2\x07\n\nAssistants\x12\\\n\x0f\x43reateAssistant\x12*.threadmill.runs.v1.CreateAssistantRequest\x1a\x1d.threadmill.runs.v1.Assistant\x12V\n\x0cGetAssistant\x12\'.threadmill.runs.v1.GetAssistantRequest\x1a\x1d.threadmill.runs.v1.Assistant\x12\\\n\x0fUpdateAssistant\x12*.threadmill.runs.v1.UpdateAssistantRequest\x1a\x1d.threadmill.runs.v1.Assistant\x12j\n\x0f\x44\x65leteAssistant\x12*.threadmill.runs.v1.DeleteAssistantRequest\x1a+.threadmill.runs.v1.DeleteAssistantResponse\x12m\n\x10SearchAssistants\x12+.threadmill.runs.v1.SearchAssistantsRequest\x1a,.threadmill.runs.v1.SearchAssistantsResponse\x12j\n\x0f\x43ountAssistants\x12*.threadmill.runs.v1.CountAssistantsRequest\x1a+.threadmill.runs.v1.CountAssistantsResponse\x12|\n\x15ListAssistantVersions\x12\x30.threadmill.runs.v1.ListAssistantVersionsRequest\x1a\x31.threadmill.runs.v1.ListAssistantVersionsResponse\x12^\n\x10SetLatestVersion\x12+.threadmill.runs.v1.SetLatestVersionRequest\x1a\x1d.threadmill.runs.v1.Assistant\x12[\n\nListGraphs\x12%.threadmill.runs.v1.ListGraphsRequest\x1a&.threadmill.runs.v1.ListGraphsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,33 +42,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETASSISTANTREQUEST']._serialized_start=735
   _globals['_GETASSISTANTREQUEST']._serialized_end=802
   _globals['_UPDATEASSISTANTREQUEST']._serialized_start=805
-  _globals['_UPDATEASSISTANTREQUEST']._serialized_end=1023
-  _globals['_DELETEASSISTANTREQUEST']._serialized_start=1025
-  _globals['_DELETEASSISTANTREQUEST']._serialized_end=1071
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=1073
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1098
-  _globals['_ASSISTANTFILTER']._serialized_start=1100
-  _globals['_ASSISTANTFILTER']._serialized_end=1172
-  _globals['_SEARCHASSISTANTSREQUEST']._serialized_start=1175
-  _globals['_SEARCHASSISTANTSREQUEST']._serialized_end=1558
-  _globals['_SEARCHASSISTANTSREQUEST_SORTBY']._serialized_start=1409
-  _globals['_SEARCHASSISTANTSREQUEST_SORTBY']._serialized_end=1558
-  _globals['_SEARCHASSISTANTSRESPONSE']._serialized_start=1560
-  _globals['_SEARCHASSISTANTSRESPONSE']._serialized_end=1655
-  _globals['_COUNTASSISTANTSREQUEST']._serialized_start=1657
-  _globals['_COUNTASSISTANTSREQUEST']._serialized_end=1734
-  _globals['_COUNTASSISTANTSRESPONSE']._serialized_start=1736
-  _globals['_COUNTASSISTANTSRESPONSE']._serialized_end=1776
-  _globals['_LISTASSISTANTVERSIONSREQUEST']._serialized_start=1778
-  _globals['_LISTASSISTANTVERSIONSREQUEST']._serialized_end=1884
-  _globals['_LISTASSISTANTVERSIONSRESPONSE']._serialized_start=1886
-  _globals['_LISTASSISTANTVERSIONSRESPONSE']._serialized_end=1966
-  _globals['_SETLATESTVERSIONREQUEST']._serialized_start=1968
-  _globals['_SETLATESTVERSIONREQUEST']._serialized_end=2032
-  _globals['_LISTGRAPHSREQUEST']._serialized_start=2034
-  _globals['_LISTGRAPHSREQUEST']._serialized_end=2053
-  _globals['_LISTGRAPHSRESPONSE']._serialized_start=2055
-  _globals['_LISTGRAPHSRESPONSE']._serialized_end=2118
-  _globals['_ASSISTANTS']._serialized_start=2121
-  _globals['_ASSISTANTS']._serialized_end=3051
+  _globals['_UPDATEASSISTANTREQUEST']._serialized_end=1050
+  _globals['_DELETEASSISTANTREQUEST']._serialized_start=1052
+  _globals['_DELETEASSISTANTREQUEST']._serialized_end=1098
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=1100
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1125
+  _globals['_ASSISTANTFILTER']._serialized_start=1127
+  _globals['_ASSISTANTFILTER']._serialized_end=1199
+  _globals['_SEARCHASSISTANTSREQUEST']._serialized_start=1202
+  _globals['_SEARCHASSISTANTSREQUEST']._serialized_end=1585
+  _globals['_SEARCHASSISTANTSREQUEST_SORTBY']._serialized_start=1436
+  _globals['_SEARCHASSISTANTSREQUEST_SORTBY']._serialized_end=1585
+  _globals['_SEARCHASSISTANTSRESPONSE']._serialized_start=1587
+  _globals['_SEARCHASSISTANTSRESPONSE']._serialized_end=1682
+  _globals['_COUNTASSISTANTSREQUEST']._serialized_start=1684
+  _globals['_COUNTASSISTANTSREQUEST']._serialized_end=1761
+  _globals['_COUNTASSISTANTSRESPONSE']._serialized_start=1763
+  _globals['_COUNTASSISTANTSRESPONSE']._serialized_end=1803
+  _globals['_LISTASSISTANTVERSIONSREQUEST']._serialized_start=1805
+  _globals['_LISTASSISTANTVERSIONSREQUEST']._serialized_end=1911
+  _globals['_LISTASSISTANTVERSIONSRESPONSE']._serialized_start=1913
+  _globals['_LISTASSISTANTVERSIONSRESPONSE']._serialized_end=1993
+  _globals['_SETLATESTVERSIONREQUEST']._serialized_start=1995
+  _globals['_SETLATESTVERSIONREQUEST']._serialized_end=2059
+  _globals['_LISTGRAPHSREQUEST']._serialized_start=2061
+  _globals['_LISTGRAPHSREQUEST']._serialized_end=2080
+  _globals['_LISTGRAPHSRESPONSE']._serialized_start=2082
+  _globals['_LISTGRAPHSRESPONSE']._serialized_end=2145
+  _globals['_ASSISTANTS']._serialized_start=2148
+  _globals['_ASSISTANTS']._serialized_end=3078
 # @@protoc_insertion_point(module_scope)

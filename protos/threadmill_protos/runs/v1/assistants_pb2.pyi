@@ -212,6 +212,7 @@ class UpdateAssistantRequest(_message.Message):
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CLEAR_DESCRIPTION_FIELD_NUMBER: _builtins.int
     assistant_id: _builtins.str
     """Id."""
     graph_id: _builtins.str
@@ -226,6 +227,8 @@ class UpdateAssistantRequest(_message.Message):
     """New name."""
     description: _builtins.str
     """New description."""
+    clear_description: _builtins.bool
+    """Removes the description; wins over `description`."""
     def __init__(
         self,
         *,
@@ -236,10 +239,11 @@ class UpdateAssistantRequest(_message.Message):
         metadata_json: _builtins.bytes = ...,
         name: _builtins.str | None = ...,
         description: _builtins.str | None = ...,
+        clear_description: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_graph_id", b"_graph_id", "_name", b"_name", "description", b"description", "graph_id", b"graph_id", "name", b"name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_graph_id", b"_graph_id", "_name", b"_name", "assistant_id", b"assistant_id", "config_json", b"config_json", "context_json", b"context_json", "description", b"description", "graph_id", b"graph_id", "metadata_json", b"metadata_json", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_graph_id", b"_graph_id", "_name", b"_name", "assistant_id", b"assistant_id", "clear_description", b"clear_description", "config_json", b"config_json", "context_json", b"context_json", "description", b"description", "graph_id", b"graph_id", "metadata_json", b"metadata_json", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015

@@ -121,7 +121,8 @@ class GraphsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateState(self, request, context):
-        """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY.
+        """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
+        CHECKPOINT_NOT_FOUND (NOT_FOUND) if it is to build on a checkpoint that the thread does not have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

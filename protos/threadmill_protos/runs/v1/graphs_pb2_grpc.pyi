@@ -47,7 +47,9 @@ class GraphsStub:
     GetState: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.GetStateRequest, _graphs_pb2.JsonDocument]
     """Snapshot of a thread's state as the REST ThreadState."""
     UpdateState: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.UpdateStateRequest, _graphs_pb2.JsonDocument]
-    """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY."""
+    """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
+    CHECKPOINT_NOT_FOUND (NOT_FOUND) if it is to build on a checkpoint that the thread does not have.
+    """
     BulkUpdateState: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.BulkUpdateStateRequest, _graphs_pb2.JsonDocument]
     """Applies supersteps in bulk, for new threads. Answers as UpdateState."""
     GetHistory: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.GetHistoryRequest, _graphs_pb2.JsonDocument]
@@ -72,7 +74,9 @@ class GraphsAsyncStub(GraphsStub):
     GetState: _aio.UnaryUnaryMultiCallable[_graphs_pb2.GetStateRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
     """Snapshot of a thread's state as the REST ThreadState."""
     UpdateState: _aio.UnaryUnaryMultiCallable[_graphs_pb2.UpdateStateRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
-    """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY."""
+    """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
+    CHECKPOINT_NOT_FOUND (NOT_FOUND) if it is to build on a checkpoint that the thread does not have.
+    """
     BulkUpdateState: _aio.UnaryUnaryMultiCallable[_graphs_pb2.BulkUpdateStateRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
     """Applies supersteps in bulk, for new threads. Answers as UpdateState."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_graphs_pb2.GetHistoryRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
@@ -130,7 +134,9 @@ class GraphsServicer(metaclass=_abc_1.ABCMeta):
         request: _graphs_pb2.UpdateStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_graphs_pb2.JsonDocument, _abc.Awaitable[_graphs_pb2.JsonDocument]]:
-        """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY."""
+        """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
+        CHECKPOINT_NOT_FOUND (NOT_FOUND) if it is to build on a checkpoint that the thread does not have.
+        """
 
     @_abc_1.abstractmethod
     def BulkUpdateState(

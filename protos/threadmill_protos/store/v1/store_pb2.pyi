@@ -37,7 +37,7 @@ class Item(_message.Message):
     value_json: _builtins.bytes
     """JSON object."""
     score: _builtins.float
-    """Similarity to the query, higher is closer; absent without a vector match."""
+    """Cosine similarity of the query and the nearest text of the item, -1 to 1; absent without one."""
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels, outermost first."""
@@ -119,7 +119,7 @@ class PutOp(_message.Message):
         PATHS_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """JSON paths within the value; empty list: not indexed."""
+            """Paths within the value, such as `$`, `a.b`, `items[*].text`; empty list: not indexed."""
 
         def __init__(
             self,
@@ -137,13 +137,15 @@ class PutOp(_message.Message):
     VALUE_JSON_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     TTL_MINUTES_FIELD_NUMBER: _builtins.int
-    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    KEEP_FOREVER_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Key."""
     value_json: _builtins.bytes
     """JSON object."""
     ttl_minutes: _builtins.float
     """Minutes to live after the last write or refresh, > 0; absent: the server's default, or for ever."""
+    keep_forever: _builtins.bool
+    """The item never expires, whatever the server's default; not together with ttl_minutes."""
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels, at least one."""
@@ -151,10 +153,6 @@ class PutOp(_message.Message):
     @_builtins.property
     def index(self) -> Global___PutOp.Index:
         """Paths to index; absent: the paths configured for the server."""
-
-    @_builtins.property
-    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Embedding]:
-        """Embeddings of the indexed texts, computed by the caller outside any transaction; may be empty."""
 
     def __init__(
         self,
@@ -164,45 +162,17 @@ class PutOp(_message.Message):
         value_json: _builtins.bytes = ...,
         index: Global___PutOp.Index | None = ...,
         ttl_minutes: _builtins.float | None = ...,
-        embeddings: _abc.Iterable[Global___Embedding] | None = ...,
+        keep_forever: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "index", b"index", "ttl_minutes", b"ttl_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "embeddings", b"embeddings", "index", b"index", "key", b"key", "namespace", b"namespace", "ttl_minutes", b"ttl_minutes", "value_json", b"value_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "index", b"index", "keep_forever", b"keep_forever", "key", b"key", "namespace", b"namespace", "ttl_minutes", b"ttl_minutes", "value_json", b"value_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ttl_minutes: _TypeAlias = _typing.Literal["ttl_minutes"]  # noqa: Y015
     _WhichOneofArgType__ttl_minutes: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl_minutes) -> _WhichOneofReturnType__ttl_minutes | None: ...
 
 Global___PutOp: _TypeAlias = PutOp  # noqa: Y015
-
-@_typing.final
-class Embedding(_message.Message):
-    """The vector of one indexed text."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PATH_FIELD_NUMBER: _builtins.int
-    VECTOR_FIELD_NUMBER: _builtins.int
-    path: _builtins.str
-    """Path in the value that it was taken from."""
-    @_builtins.property
-    def vector(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Components; their number is the configured dimension."""
-
-    def __init__(
-        self,
-        *,
-        path: _builtins.str = ...,
-        vector: _abc.Iterable[_builtins.float] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "vector", b"vector"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
 
 @_typing.final
 class DeleteOp(_message.Message):
@@ -312,14 +282,15 @@ class SearchOp(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
-    QUERY_VECTOR_FIELD_NUMBER: _builtins.int
     REFRESH_TTL_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     """At most so many; 0 means no limit."""
     offset: _builtins.int
     """Items to skip, >= 0."""
     query: _builtins.str
-    """Text for semantic search; ignored without an index. Empty: insertion order."""
+    """Text for semantic search: the nearest items first, those without vectors last. Ignored where the application
+    configures no index. Empty: insertion order.
+    """
     refresh_ttl: _builtins.bool
     """Restart the TTL of what is found; absent: the server's default."""
     @_builtins.property
@@ -330,10 +301,6 @@ class SearchOp(_message.Message):
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilterCondition]:
         """Conditions, all of which must hold."""
 
-    @_builtins.property
-    def query_vector(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Vector of the query, computed by the caller; empty: no semantic order."""
-
     def __init__(
         self,
         *,
@@ -342,12 +309,11 @@ class SearchOp(_message.Message):
         limit: _builtins.int = ...,
         offset: _builtins.int = ...,
         query: _builtins.str = ...,
-        query_vector: _abc.Iterable[_builtins.float] | None = ...,
         refresh_ttl: _builtins.bool | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_refresh_ttl", b"_refresh_ttl", "refresh_ttl", b"refresh_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_refresh_ttl", b"_refresh_ttl", "conditions", b"conditions", "limit", b"limit", "namespace_prefix", b"namespace_prefix", "offset", b"offset", "query", b"query", "query_vector", b"query_vector", "refresh_ttl", b"refresh_ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_refresh_ttl", b"_refresh_ttl", "conditions", b"conditions", "limit", b"limit", "namespace_prefix", b"namespace_prefix", "offset", b"offset", "query", b"query", "refresh_ttl", b"refresh_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__refresh_ttl: _TypeAlias = _typing.Literal["refresh_ttl"]  # noqa: Y015
     _WhichOneofArgType__refresh_ttl: _TypeAlias = _typing.Literal["_refresh_ttl", b"_refresh_ttl"]  # noqa: Y015

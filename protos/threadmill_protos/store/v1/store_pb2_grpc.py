@@ -51,6 +51,9 @@ class StoreServicer:
     def Batch(self, request, context):
         """Executes operations in order and answers one result for each. Writes of one batch are atomic; of
         several puts to one item the last wins. The executor sends all operations of a graph step in one call.
+        EMBEDDING_FAILED (FAILED_PRECONDITION): the application's embedder failed on a text of the batch; nothing was
+        written. UNAVAILABLE: no executor answered in time to embed them; nothing was written.
+        INDEX_MISMATCH (FAILED_PRECONDITION): the application wants semantic search and Postgres lacks pgvector.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

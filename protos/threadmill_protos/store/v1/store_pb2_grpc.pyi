@@ -38,6 +38,9 @@ class StoreStub:
     Batch: _grpc.UnaryUnaryMultiCallable[_store_pb2.BatchRequest, _store_pb2.BatchResponse]
     """Executes operations in order and answers one result for each. Writes of one batch are atomic; of
     several puts to one item the last wins. The executor sends all operations of a graph step in one call.
+    EMBEDDING_FAILED (FAILED_PRECONDITION): the application's embedder failed on a text of the batch; nothing was
+    written. UNAVAILABLE: no executor answered in time to embed them; nothing was written.
+    INDEX_MISMATCH (FAILED_PRECONDITION): the application wants semantic search and Postgres lacks pgvector.
     """
 
 @_typing.type_check_only
@@ -50,6 +53,9 @@ class StoreAsyncStub(StoreStub):
     Batch: _aio.UnaryUnaryMultiCallable[_store_pb2.BatchRequest, _store_pb2.BatchResponse]  # type: ignore[assignment]
     """Executes operations in order and answers one result for each. Writes of one batch are atomic; of
     several puts to one item the last wins. The executor sends all operations of a graph step in one call.
+    EMBEDDING_FAILED (FAILED_PRECONDITION): the application's embedder failed on a text of the batch; nothing was
+    written. UNAVAILABLE: no executor answered in time to embed them; nothing was written.
+    INDEX_MISMATCH (FAILED_PRECONDITION): the application wants semantic search and Postgres lacks pgvector.
     """
 
 class StoreServicer(metaclass=_abc_1.ABCMeta):
@@ -65,6 +71,9 @@ class StoreServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_store_pb2.BatchResponse, _abc.Awaitable[_store_pb2.BatchResponse]]:
         """Executes operations in order and answers one result for each. Writes of one batch are atomic; of
         several puts to one item the last wins. The executor sends all operations of a graph step in one call.
+        EMBEDDING_FAILED (FAILED_PRECONDITION): the application's embedder failed on a text of the batch; nothing was
+        written. UNAVAILABLE: no executor answered in time to embed them; nothing was written.
+        INDEX_MISMATCH (FAILED_PRECONDITION): the application wants semantic search and Postgres lacks pgvector.
         """
 
 def add_StoreServicer_to_server(servicer: StoreServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

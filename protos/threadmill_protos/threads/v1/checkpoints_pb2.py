@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from threadmill_protos.common.v1 import common_pb2 as threadmill_dot_common_dot_v1_dot_common__pb2
+from threadmill_protos.threads.v1 import threads_pb2 as threadmill_dot_threads_dot_v1_dot_threads__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'threadmill/threads/v1/checkpoints.proto\x12\x15threadmill.threads.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a!threadmill/common/v1/common.proto\"(\n\nTypedValue\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"a\n\x0b\x43hannelBlob\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x30\n\x05value\x18\x03 \x01(\x0b\x32!.threadmill.threads.v1.TypedValue\"\x82\x01\n\x0cPendingWrite\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03idx\x18\x02 \x01(\x05\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x30\n\x05value\x18\x04 \x01(\x0b\x32!.threadmill.threads.v1.TypedValue\x12\x11\n\ttask_path\x18\x05 \x01(\t\"\xb5\x03\n\nCheckpoint\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_ns\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12\x1c\n\x14parent_checkpoint_id\x18\x04 \x01(\t\x12/\n\x04\x62ody\x18\x05 \x01(\x0b\x32!.threadmill.threads.v1.TypedValue\x12\x15\n\rmetadata_json\x18\x06 \x01(\x0c\x12\x39\n\rchannel_blobs\x18\x07 \x03(\x0b\x32\".threadmill.threads.v1.ChannelBlob\x12P\n\x10\x63hannel_versions\x18\x08 \x03(\x0b\x32\x36.threadmill.threads.v1.Checkpoint.ChannelVersionsEntry\x12;\n\x0epending_writes\x18\t \x03(\x0b\x32#.threadmill.threads.v1.PendingWrite\x1a\x36\n\x14\x43hannelVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x83\x01\n\x14GetCheckpointRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_ns\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12*\n\x05\x66\x65nce\x18\x04 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\"N\n\x15GetCheckpointResponse\x12\x35\n\ncheckpoint\x18\x01 \x01(\x0b\x32!.threadmill.threads.v1.Checkpoint\"\xb4\x01\n\x16ListCheckpointsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x1a\n\rcheckpoint_ns\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12\x1c\n\x14\x62\x65\x66ore_checkpoint_id\x18\x04 \x01(\t\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\r\n\x05limit\x18\x06 \x01(\x05\x42\x10\n\x0e_checkpoint_ns\"o\n\nTaskWrites\x12\x15\n\rcheckpoint_ns\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\x33\n\x06writes\x18\x03 \x03(\x0b\x32#.threadmill.threads.v1.PendingWrite\"\xa1\x02\n\x17WriteCheckpointsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12*\n\x05\x66\x65nce\x18\x02 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x14\n\x0crequire_idle\x18\x03 \x01(\x08\x12>\n\x03ops\x18\x04 \x03(\x0b\x32\x31.threadmill.threads.v1.WriteCheckpointsRequest.Op\x1aq\n\x02Op\x12\x30\n\x03put\x18\x01 \x01(\x0b\x32!.threadmill.threads.v1.CheckpointH\x00\x12\x33\n\x06writes\x18\x02 \x01(\x0b\x32!.threadmill.threads.v1.TaskWritesH\x00\x42\x04\n\x02op\"m\n\x18GetChannelHistoryRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_ns\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12\x10\n\x08\x63hannels\x18\x04 \x03(\t\"\xea\x01\n\x19GetChannelHistoryResponse\x12J\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x38.threadmill.threads.v1.GetChannelHistoryResponse.Channel\x1a\x80\x01\n\x07\x43hannel\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x33\n\x06writes\x18\x02 \x03(\x0b\x32#.threadmill.threads.v1.PendingWrite\x12/\n\x04seed\x18\x03 \x01(\x0b\x32!.threadmill.threads.v1.TypedValue\"-\n\x18\x44\x65leteCheckpointsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"2\n\x1f\x44\x65leteCheckpointsForRunsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"L\n\x16\x43opyCheckpointsRequest\x12\x18\n\x10source_thread_id\x18\x01 \x01(\t\x12\x18\n\x10target_thread_id\x18\x02 \x01(\t\"A\n\x17PruneCheckpointsRequest\x12\x12\n\nthread_ids\x18\x01 \x03(\t\x12\x12\n\ndelete_all\x18\x02 \x01(\x08\x32\xb4\x06\n\x0b\x43heckpoints\x12j\n\rGetCheckpoint\x12+.threadmill.threads.v1.GetCheckpointRequest\x1a,.threadmill.threads.v1.GetCheckpointResponse\x12\x65\n\x0fListCheckpoints\x12-.threadmill.threads.v1.ListCheckpointsRequest\x1a!.threadmill.threads.v1.Checkpoint0\x01\x12Z\n\x10WriteCheckpoints\x12..threadmill.threads.v1.WriteCheckpointsRequest\x1a\x16.google.protobuf.Empty\x12v\n\x11GetChannelHistory\x12/.threadmill.threads.v1.GetChannelHistoryRequest\x1a\x30.threadmill.threads.v1.GetChannelHistoryResponse\x12\\\n\x11\x44\x65leteCheckpoints\x12/.threadmill.threads.v1.DeleteCheckpointsRequest\x1a\x16.google.protobuf.Empty\x12j\n\x18\x44\x65leteCheckpointsForRuns\x12\x36.threadmill.threads.v1.DeleteCheckpointsForRunsRequest\x1a\x16.google.protobuf.Empty\x12X\n\x0f\x43opyCheckpoints\x12-.threadmill.threads.v1.CopyCheckpointsRequest\x1a\x16.google.protobuf.Empty\x12Z\n\x10PruneCheckpoints\x12..threadmill.threads.v1.PruneCheckpointsRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'threadmill/threads/v1/checkpoints.proto\x12\x15threadmill.threads.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a!threadmill/common/v1/common.proto\x1a#threadmill/threads/v1/threads.proto\"<\n\nTypedValue\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x12\n\nchunk_keys\x18\x03 \x01(\x0c\"\"\n\x05\x43hunk\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"a\n\x0b\x43hannelBlob\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x30\n\x05value\x18\x03 \x01(\x0b\x32!.threadmill.threads.v1.TypedValue\"\x82\x01\n\x0cPendingWrite\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03idx\x18\x02 \x01(\x05\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x30\n\x05value\x18\x04 \x01(\x0b\x32!.threadmill.threads.v1.TypedValue\x12\x11\n\ttask_path\x18\x05 \x01(\t\"\xb5\x03\n\nCheckpoint\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_ns\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12\x1c\n\x14parent_checkpoint_id\x18\x04 \x01(\t\x12/\n\x04\x62ody\x18\x05 \x01(\x0b\x32!.threadmill.threads.v1.TypedValue\x12\x15\n\rmetadata_json\x18\x06 \x01(\x0c\x12\x39\n\rchannel_blobs\x18\x07 \x03(\x0b\x32\".threadmill.threads.v1.ChannelBlob\x12P\n\x10\x63hannel_versions\x18\x08 \x03(\x0b\x32\x36.threadmill.threads.v1.Checkpoint.ChannelVersionsEntry\x12;\n\x0epending_writes\x18\t \x03(\x0b\x32#.threadmill.threads.v1.PendingWrite\x1a\x36\n\x14\x43hannelVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x83\x01\n\x14GetCheckpointRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_ns\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12*\n\x05\x66\x65nce\x18\x04 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\"y\n\x15GetCheckpointResponse\x12\x35\n\ncheckpoint\x18\x01 \x01(\x0b\x32!.threadmill.threads.v1.Checkpoint\x12\x13\n\x0b\x63hunk_epoch\x18\x02 \x01(\x03\x12\x14\n\x0cstate_micros\x18\x03 \x01(\x03\"\xb4\x01\n\x16ListCheckpointsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x1a\n\rcheckpoint_ns\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12\x1c\n\x14\x62\x65\x66ore_checkpoint_id\x18\x04 \x01(\t\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\r\n\x05limit\x18\x06 \x01(\x05\x42\x10\n\x0e_checkpoint_ns\"o\n\nTaskWrites\x12\x15\n\rcheckpoint_ns\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\x33\n\x06writes\x18\x03 \x03(\x0b\x32#.threadmill.threads.v1.PendingWrite\"\xb7\x03\n\x17WriteCheckpointsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12*\n\x05\x66\x65nce\x18\x02 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\x12>\n\x03ops\x18\x04 \x03(\x0b\x32\x31.threadmill.threads.v1.WriteCheckpointsRequest.Op\x12,\n\x06\x63hunks\x18\x05 \x03(\x0b\x32\x1c.threadmill.threads.v1.Chunk\x12\x13\n\x0b\x63hunk_epoch\x18\x06 \x01(\x03\x12\x34\n\x07resting\x18\x07 \x01(\x0b\x32#.threadmill.threads.v1.RestingState\x12\x1d\n\x15\x65xpected_state_micros\x18\x08 \x01(\x03\x1aq\n\x02Op\x12\x30\n\x03put\x18\x01 \x01(\x0b\x32!.threadmill.threads.v1.CheckpointH\x00\x12\x33\n\x06writes\x18\x02 \x01(\x0b\x32!.threadmill.threads.v1.TaskWritesH\x00\x42\x04\n\x02opJ\x04\x08\x03\x10\x04R\x0crequire_idle\"/\n\x18WriteCheckpointsResponse\x12\x13\n\x0b\x63hunk_epoch\x18\x01 \x01(\x03\"m\n\x18GetChannelHistoryRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_ns\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12\x10\n\x08\x63hannels\x18\x04 \x03(\t\"\xea\x01\n\x19GetChannelHistoryResponse\x12J\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x38.threadmill.threads.v1.GetChannelHistoryResponse.Channel\x1a\x80\x01\n\x07\x43hannel\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x33\n\x06writes\x18\x02 \x03(\x0b\x32#.threadmill.threads.v1.PendingWrite\x12/\n\x04seed\x18\x03 \x01(\x0b\x32!.threadmill.threads.v1.TypedValue\"-\n\x18\x44\x65leteCheckpointsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"2\n\x1f\x44\x65leteCheckpointsForRunsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"L\n\x16\x43opyCheckpointsRequest\x12\x18\n\x10source_thread_id\x18\x01 \x01(\t\x12\x18\n\x10target_thread_id\x18\x02 \x01(\t\"A\n\x17PruneCheckpointsRequest\x12\x12\n\nthread_ids\x18\x01 \x03(\t\x12\x12\n\ndelete_all\x18\x02 \x01(\x08\x32\xcd\x06\n\x0b\x43heckpoints\x12j\n\rGetCheckpoint\x12+.threadmill.threads.v1.GetCheckpointRequest\x1a,.threadmill.threads.v1.GetCheckpointResponse\x12\x65\n\x0fListCheckpoints\x12-.threadmill.threads.v1.ListCheckpointsRequest\x1a!.threadmill.threads.v1.Checkpoint0\x01\x12s\n\x10WriteCheckpoints\x12..threadmill.threads.v1.WriteCheckpointsRequest\x1a/.threadmill.threads.v1.WriteCheckpointsResponse\x12v\n\x11GetChannelHistory\x12/.threadmill.threads.v1.GetChannelHistoryRequest\x1a\x30.threadmill.threads.v1.GetChannelHistoryResponse\x12\\\n\x11\x44\x65leteCheckpoints\x12/.threadmill.threads.v1.DeleteCheckpointsRequest\x1a\x16.google.protobuf.Empty\x12j\n\x18\x44\x65leteCheckpointsForRuns\x12\x36.threadmill.threads.v1.DeleteCheckpointsForRunsRequest\x1a\x16.google.protobuf.Empty\x12X\n\x0f\x43opyCheckpoints\x12-.threadmill.threads.v1.CopyCheckpointsRequest\x1a\x16.google.protobuf.Empty\x12Z\n\x10PruneCheckpoints\x12..threadmill.threads.v1.PruneCheckpointsRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,42 +36,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHECKPOINT_CHANNELVERSIONSENTRY']._loaded_options = None
   _globals['_CHECKPOINT_CHANNELVERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_TYPEDVALUE']._serialized_start=130
-  _globals['_TYPEDVALUE']._serialized_end=170
-  _globals['_CHANNELBLOB']._serialized_start=172
-  _globals['_CHANNELBLOB']._serialized_end=269
-  _globals['_PENDINGWRITE']._serialized_start=272
-  _globals['_PENDINGWRITE']._serialized_end=402
-  _globals['_CHECKPOINT']._serialized_start=405
-  _globals['_CHECKPOINT']._serialized_end=842
-  _globals['_CHECKPOINT_CHANNELVERSIONSENTRY']._serialized_start=788
-  _globals['_CHECKPOINT_CHANNELVERSIONSENTRY']._serialized_end=842
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=845
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=976
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=978
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1056
-  _globals['_LISTCHECKPOINTSREQUEST']._serialized_start=1059
-  _globals['_LISTCHECKPOINTSREQUEST']._serialized_end=1239
-  _globals['_TASKWRITES']._serialized_start=1241
-  _globals['_TASKWRITES']._serialized_end=1352
-  _globals['_WRITECHECKPOINTSREQUEST']._serialized_start=1355
-  _globals['_WRITECHECKPOINTSREQUEST']._serialized_end=1644
-  _globals['_WRITECHECKPOINTSREQUEST_OP']._serialized_start=1531
-  _globals['_WRITECHECKPOINTSREQUEST_OP']._serialized_end=1644
-  _globals['_GETCHANNELHISTORYREQUEST']._serialized_start=1646
-  _globals['_GETCHANNELHISTORYREQUEST']._serialized_end=1755
-  _globals['_GETCHANNELHISTORYRESPONSE']._serialized_start=1758
-  _globals['_GETCHANNELHISTORYRESPONSE']._serialized_end=1992
-  _globals['_GETCHANNELHISTORYRESPONSE_CHANNEL']._serialized_start=1864
-  _globals['_GETCHANNELHISTORYRESPONSE_CHANNEL']._serialized_end=1992
-  _globals['_DELETECHECKPOINTSREQUEST']._serialized_start=1994
-  _globals['_DELETECHECKPOINTSREQUEST']._serialized_end=2039
-  _globals['_DELETECHECKPOINTSFORRUNSREQUEST']._serialized_start=2041
-  _globals['_DELETECHECKPOINTSFORRUNSREQUEST']._serialized_end=2091
-  _globals['_COPYCHECKPOINTSREQUEST']._serialized_start=2093
-  _globals['_COPYCHECKPOINTSREQUEST']._serialized_end=2169
-  _globals['_PRUNECHECKPOINTSREQUEST']._serialized_start=2171
-  _globals['_PRUNECHECKPOINTSREQUEST']._serialized_end=2236
-  _globals['_CHECKPOINTS']._serialized_start=2239
-  _globals['_CHECKPOINTS']._serialized_end=3059
+  _globals['_TYPEDVALUE']._serialized_start=167
+  _globals['_TYPEDVALUE']._serialized_end=227
+  _globals['_CHUNK']._serialized_start=229
+  _globals['_CHUNK']._serialized_end=263
+  _globals['_CHANNELBLOB']._serialized_start=265
+  _globals['_CHANNELBLOB']._serialized_end=362
+  _globals['_PENDINGWRITE']._serialized_start=365
+  _globals['_PENDINGWRITE']._serialized_end=495
+  _globals['_CHECKPOINT']._serialized_start=498
+  _globals['_CHECKPOINT']._serialized_end=935
+  _globals['_CHECKPOINT_CHANNELVERSIONSENTRY']._serialized_start=881
+  _globals['_CHECKPOINT_CHANNELVERSIONSENTRY']._serialized_end=935
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=938
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=1069
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=1071
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1192
+  _globals['_LISTCHECKPOINTSREQUEST']._serialized_start=1195
+  _globals['_LISTCHECKPOINTSREQUEST']._serialized_end=1375
+  _globals['_TASKWRITES']._serialized_start=1377
+  _globals['_TASKWRITES']._serialized_end=1488
+  _globals['_WRITECHECKPOINTSREQUEST']._serialized_start=1491
+  _globals['_WRITECHECKPOINTSREQUEST']._serialized_end=1930
+  _globals['_WRITECHECKPOINTSREQUEST_OP']._serialized_start=1797
+  _globals['_WRITECHECKPOINTSREQUEST_OP']._serialized_end=1910
+  _globals['_WRITECHECKPOINTSRESPONSE']._serialized_start=1932
+  _globals['_WRITECHECKPOINTSRESPONSE']._serialized_end=1979
+  _globals['_GETCHANNELHISTORYREQUEST']._serialized_start=1981
+  _globals['_GETCHANNELHISTORYREQUEST']._serialized_end=2090
+  _globals['_GETCHANNELHISTORYRESPONSE']._serialized_start=2093
+  _globals['_GETCHANNELHISTORYRESPONSE']._serialized_end=2327
+  _globals['_GETCHANNELHISTORYRESPONSE_CHANNEL']._serialized_start=2199
+  _globals['_GETCHANNELHISTORYRESPONSE_CHANNEL']._serialized_end=2327
+  _globals['_DELETECHECKPOINTSREQUEST']._serialized_start=2329
+  _globals['_DELETECHECKPOINTSREQUEST']._serialized_end=2374
+  _globals['_DELETECHECKPOINTSFORRUNSREQUEST']._serialized_start=2376
+  _globals['_DELETECHECKPOINTSFORRUNSREQUEST']._serialized_end=2426
+  _globals['_COPYCHECKPOINTSREQUEST']._serialized_start=2428
+  _globals['_COPYCHECKPOINTSREQUEST']._serialized_end=2504
+  _globals['_PRUNECHECKPOINTSREQUEST']._serialized_start=2506
+  _globals['_PRUNECHECKPOINTSREQUEST']._serialized_end=2571
+  _globals['_CHECKPOINTS']._serialized_start=2574
+  _globals['_CHECKPOINTS']._serialized_end=3419
 # @@protoc_insertion_point(module_scope)

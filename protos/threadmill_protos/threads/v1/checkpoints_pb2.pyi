@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from threadmill_protos.common.v1 import common_pb2 as _common_pb2
+from threadmill_protos.threads.v1 import threads_pb2 as _threads_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -27,23 +28,55 @@ class TypedValue(_message.Message):
 
     TYPE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    CHUNK_KEYS_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """Serializer's type tag, such as `msgpack`, `json`, `null`, `empty`."""
     data: _builtins.bytes
-    """Payload; may be empty."""
+    """Payload; may be empty. Puts of a value with chunks: only what precedes the chunks."""
+    chunk_keys: _builtins.bytes
+    """Keys of the chunks that the payload ends with, in order, 16 bytes each; empty: it has none. Reads fill this too,
+    and `data` with the whole payload, so that a writer may refer to the chunks.
+    """
     def __init__(
         self,
         *,
         type: _builtins.str = ...,
         data: _builtins.bytes = ...,
+        chunk_keys: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_keys", b"chunk_keys", "data", b"data", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TypedValue: _TypeAlias = TypedValue  # noqa: Y015
+
+@_typing.final
+class Chunk(_message.Message):
+    """A part of large payloads, stored once for each thread however many payloads contain it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """Names the content: 16 bytes, a hash of `data`."""
+    data: _builtins.bytes
+    """Content; at most a few KiB, so that it fits a page of the database."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Chunk: _TypeAlias = Chunk  # noqa: Y015
 
 @_typing.final
 class ChannelBlob(_message.Message):
@@ -242,6 +275,14 @@ class GetCheckpointResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    CHUNK_EPOCH_FIELD_NUMBER: _builtins.int
+    STATE_MICROS_FIELD_NUMBER: _builtins.int
+    chunk_epoch: _builtins.int
+    """Epoch under which the chunks of the checkpoint are stored; 0 if the thread is missing."""
+    state_micros: _builtins.int
+    """When a run or an update last changed the thread's state, in microseconds since 1970, for
+    `expected_state_micros`; 0 if the thread is missing.
+    """
     @_builtins.property
     def checkpoint(self) -> Global___Checkpoint:
         """Absent if there is none."""
@@ -250,10 +291,12 @@ class GetCheckpointResponse(_message.Message):
         self,
         *,
         checkpoint: Global___Checkpoint | None = ...,
+        chunk_epoch: _builtins.int = ...,
+        state_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "chunk_epoch", b"chunk_epoch", "state_micros", b"state_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -373,12 +416,17 @@ class WriteCheckpointsRequest(_message.Message):
 
     THREAD_ID_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
-    REQUIRE_IDLE_FIELD_NUMBER: _builtins.int
     OPS_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
+    CHUNK_EPOCH_FIELD_NUMBER: _builtins.int
+    RESTING_FIELD_NUMBER: _builtins.int
+    EXPECTED_STATE_MICROS_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Thread of all operations."""
-    require_idle: _builtins.bool
-    """Refuse while a run is active on the thread; only without a fence."""
+    chunk_epoch: _builtins.int
+    """Epoch under which the chunks that are left out were read or written; 0: none is left out."""
+    expected_state_micros: _builtins.int
+    """With `resting`: the `state_micros` on which the writes build; 0: any."""
     @_builtins.property
     def fence(self) -> _common_pb2.Fence:
         """Fence of the writing run; absent outside a run."""
@@ -387,21 +435,56 @@ class WriteCheckpointsRequest(_message.Message):
     def ops(self) -> _containers.RepeatedCompositeFieldContainer[Global___WriteCheckpointsRequest.Op]:
         """Operations in order."""
 
+    @_builtins.property
+    def chunks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Chunk]:
+        """Chunks that the operations refer to, but for those that are known to be stored."""
+
+    @_builtins.property
+    def resting(self) -> _threads_pb2.RestingState:
+        """Only without a fence: what the thread rests in after these writes, recorded in the same transaction as by
+        Threads.RecordState. THREAD_BUSY while a run is active, THREAD_NOT_FOUND.
+        """
+
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
         fence: _common_pb2.Fence | None = ...,
-        require_idle: _builtins.bool = ...,
         ops: _abc.Iterable[Global___WriteCheckpointsRequest.Op] | None = ...,
+        chunks: _abc.Iterable[Global___Chunk] | None = ...,
+        chunk_epoch: _builtins.int = ...,
+        resting: _threads_pb2.RestingState | None = ...,
+        expected_state_micros: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "resting", b"resting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "ops", b"ops", "require_idle", b"require_idle", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_epoch", b"chunk_epoch", "chunks", b"chunks", "expected_state_micros", b"expected_state_micros", "fence", b"fence", "ops", b"ops", "resting", b"resting", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WriteCheckpointsRequest: _TypeAlias = WriteCheckpointsRequest  # noqa: Y015
+
+@_typing.final
+class WriteCheckpointsResponse(_message.Message):
+    """Response of WriteCheckpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHUNK_EPOCH_FIELD_NUMBER: _builtins.int
+    chunk_epoch: _builtins.int
+    """Epoch under which all chunks of the request are now stored."""
+    def __init__(
+        self,
+        *,
+        chunk_epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_epoch", b"chunk_epoch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteCheckpointsResponse: _TypeAlias = WriteCheckpointsResponse  # noqa: Y015
 
 @_typing.final
 class GetChannelHistoryRequest(_message.Message):

@@ -49,7 +49,7 @@ class CheckpointsStub:
         self.WriteCheckpoints = channel.unary_unary(
                 '/threadmill.threads.v1.Checkpoints/WriteCheckpoints',
                 request_serializer=threadmill_dot_threads_dot_v1_dot_checkpoints__pb2.WriteCheckpointsRequest.SerializeToString,
-                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                response_deserializer=threadmill_dot_threads_dot_v1_dot_checkpoints__pb2.WriteCheckpointsResponse.FromString,
                 _registered_method=True)
         self.GetChannelHistory = channel.unary_unary(
                 '/threadmill.threads.v1.Checkpoints/GetChannelHistory',
@@ -101,8 +101,10 @@ class CheckpointsServicer:
     def WriteCheckpoints(self, request, context):
         """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
         write again replaces or keeps the stored one. FENCED if the token is stale or, with a token, the thread
-        is gone. Without a fence: creates a missing thread row; THREAD_BUSY (FAILED_PRECONDITION) with
-        `require_idle` while a run is active.
+        is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
+        fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
+        every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
+        nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +162,7 @@ def add_CheckpointsServicer_to_server(servicer, server):
             'WriteCheckpoints': grpc.unary_unary_rpc_method_handler(
                     servicer.WriteCheckpoints,
                     request_deserializer=threadmill_dot_threads_dot_v1_dot_checkpoints__pb2.WriteCheckpointsRequest.FromString,
-                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+                    response_serializer=threadmill_dot_threads_dot_v1_dot_checkpoints__pb2.WriteCheckpointsResponse.SerializeToString,
             ),
             'GetChannelHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetChannelHistory,
@@ -269,7 +271,7 @@ class Checkpoints:
             target,
             '/threadmill.threads.v1.Checkpoints/WriteCheckpoints',
             threadmill_dot_threads_dot_v1_dot_checkpoints__pb2.WriteCheckpointsRequest.SerializeToString,
-            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            threadmill_dot_threads_dot_v1_dot_checkpoints__pb2.WriteCheckpointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

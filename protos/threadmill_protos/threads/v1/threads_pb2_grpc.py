@@ -188,8 +188,8 @@ class ThreadsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordState(self, request, context):
-        """Records the resting state after a manual state update. THREAD_NOT_FOUND; THREAD_BUSY
-        (FAILED_PRECONDITION) while any run is active.
+        """Records a resting state without checkpoints (with them: Checkpoints.WriteCheckpoints). THREAD_NOT_FOUND;
+        THREAD_BUSY (FAILED_PRECONDITION) while any run is active.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

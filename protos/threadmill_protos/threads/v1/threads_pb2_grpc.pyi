@@ -62,8 +62,8 @@ class ThreadsStub:
     FENCED (ABORTED) if `fence.token` is stale. A missing thread is not an error.
     """
     RecordState: _grpc.UnaryUnaryMultiCallable[_threads_pb2.RecordStateRequest, _empty_pb2.Empty]
-    """Records the resting state after a manual state update. THREAD_NOT_FOUND; THREAD_BUSY
-    (FAILED_PRECONDITION) while any run is active.
+    """Records a resting state without checkpoints (with them: Checkpoints.WriteCheckpoints). THREAD_NOT_FOUND;
+    THREAD_BUSY (FAILED_PRECONDITION) while any run is active.
     """
     ListActiveRuns: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ListActiveRunsRequest, _threads_pb2.ListActiveRunsResponse]
     """Lists (thread, run) pairs that became active before a given age, for the runs api to reconcile."""
@@ -101,8 +101,8 @@ class ThreadsAsyncStub(ThreadsStub):
     FENCED (ABORTED) if `fence.token` is stale. A missing thread is not an error.
     """
     RecordState: _aio.UnaryUnaryMultiCallable[_threads_pb2.RecordStateRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Records the resting state after a manual state update. THREAD_NOT_FOUND; THREAD_BUSY
-    (FAILED_PRECONDITION) while any run is active.
+    """Records a resting state without checkpoints (with them: Checkpoints.WriteCheckpoints). THREAD_NOT_FOUND;
+    THREAD_BUSY (FAILED_PRECONDITION) while any run is active.
     """
     ListActiveRuns: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListActiveRunsRequest, _threads_pb2.ListActiveRunsResponse]  # type: ignore[assignment]
     """Lists (thread, run) pairs that became active before a given age, for the runs api to reconcile."""
@@ -209,8 +209,8 @@ class ThreadsServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.RecordStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Records the resting state after a manual state update. THREAD_NOT_FOUND; THREAD_BUSY
-        (FAILED_PRECONDITION) while any run is active.
+        """Records a resting state without checkpoints (with them: Checkpoints.WriteCheckpoints). THREAD_NOT_FOUND;
+        THREAD_BUSY (FAILED_PRECONDITION) while any run is active.
         """
 
     @_abc_1.abstractmethod

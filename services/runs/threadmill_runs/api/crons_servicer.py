@@ -3,19 +3,18 @@
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 from datetime import UTC, datetime
-from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
-from threadmill_chassis.errors import InvalidArgument
 from threadmill_chassis.grpc_server import Context
 from threadmill_chassis.ids import new_id
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.runs.v1 import crons_pb2, crons_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
+from threadmill_runs.api.decode import object_of, optional_uuid, page_of, uuid_of
 from threadmill_runs.api.encode import timestamp
-from threadmill_runs.assistants.repo import AssistantRepo, is_uuid
+from threadmill_runs.assistants.repo import AssistantRepo
 from threadmill_runs.crons.domain import Cron, CronChange, NewCron, OnRunCompleted, payload_of
 from threadmill_runs.crons.repo import CronFilter, CronRepo
 from threadmill_runs.crons.scheduler import Scheduler
@@ -36,7 +35,6 @@ ON_RUN_COMPLETED = {
     None: crons_pb2.ON_RUN_COMPLETED_UNSPECIFIED,
 }
 OF_PROTO = {proto: value for value, proto in ON_RUN_COMPLETED.items()}
-DEFAULT_LIMIT = 10
 
 
 class CronsServicer(crons_pb2_grpc.CronsServicer):
@@ -56,14 +54,15 @@ class CronsServicer(crons_pb2_grpc.CronsServicer):
 
     async def CreateCron(self, request: crons_pb2.CreateCronRequest, context: Context) -> crons_pb2.Cron:
         assistant = await self._assistants.resolve(request.assistant_id)
-        if request.thread_id:
-            await self._threads.GetThread(threads_pb2.GetThreadRequest(thread_id=request.thread_id))
-        cron = await self._repo.create(_new_cron(request, assistant.assistant_id))
+        new = _new_cron(request, assistant.assistant_id)
+        if new.thread_id:
+            await self._threads.GetThread(threads_pb2.GetThreadRequest(thread_id=new.thread_id))
+        cron = await self._repo.create(new)
         self._scheduler.wake()
         return cron_proto(cron)
 
     async def GetCron(self, request: crons_pb2.GetCronRequest, context: Context) -> crons_pb2.Cron:
-        return cron_proto(await self._repo.get(_uuid(request.cron_id)))
+        return cron_proto(await self._repo.get(uuid_of(request.cron_id, "cron")))
 
     async def UpdateCron(self, request: crons_pb2.UpdateCronRequest, context: Context) -> crons_pb2.Cron:
         change = CronChange(
@@ -71,17 +70,17 @@ class CronsServicer(crons_pb2_grpc.CronsServicer):
             timezone=request.timezone if request.HasField("timezone") else None,
             end_time=_moment(request.end_time) if request.HasField("end_time") else None,
             clear_end_time=request.clear_end_time,
-            payload_json=request.payload_json,
-            metadata_json=request.metadata_json,
+            payload_json=object_of(request.payload_json, "payload"),
+            metadata_json=object_of(request.metadata_json, "metadata"),
             on_run_completed=OF_PROTO[request.on_run_completed],
             enabled=request.enabled if request.HasField("enabled") else None,
         )
-        cron = await self._repo.update(_uuid(request.cron_id), change)
+        cron = await self._repo.update(uuid_of(request.cron_id, "cron"), change)
         self._scheduler.wake()
         return cron_proto(cron)
 
     async def DeleteCron(self, request: crons_pb2.DeleteCronRequest, context: Context) -> Empty:
-        await self._repo.delete(_uuid(request.cron_id))
+        await self._repo.delete(uuid_of(request.cron_id, "cron"))
         return Empty()
 
     async def SearchCrons(
@@ -90,8 +89,7 @@ class CronsServicer(crons_pb2_grpc.CronsServicer):
         found, has_more = await self._repo.search(
             _filter(request.filter),
             SORT_COLUMNS[request.sort_by],
-            request.limit or DEFAULT_LIMIT,
-            request.offset,
+            *page_of(request.limit, request.offset),
             ascending=request.sort_order == common_pb2.SORT_ORDER_ASCENDING,
         )
         return crons_pb2.SearchCronsResponse(crons=[cron_proto(each) for each in found], has_more=has_more)
@@ -101,25 +99,19 @@ class CronsServicer(crons_pb2_grpc.CronsServicer):
 
 
 def _new_cron(request: crons_pb2.CreateCronRequest, assistant_id: str) -> NewCron:
-    cron_id = _uuid(request.cron_id) if request.cron_id else new_id()
+    cron_id = uuid_of(request.cron_id, "cron") if request.cron_id else new_id()
     return NewCron(
         cron_id=cron_id,
         assistant_id=assistant_id,
-        thread_id=request.thread_id or None,
+        thread_id=optional_uuid(request.thread_id, "thread"),
         schedule=request.schedule,
         timezone=request.timezone or None,
         end_time=_moment(request.end_time) if request.HasField("end_time") else None,
-        payload_json=payload_of(request.payload_json, cron_id, assistant_id),
-        metadata_json=request.metadata_json or b"{}",
+        payload_json=payload_of(object_of(request.payload_json, "payload"), cron_id, assistant_id),
+        metadata_json=object_of(request.metadata_json, "metadata") or b"{}",
         on_run_completed=None if request.thread_id else OF_PROTO[request.on_run_completed] or OnRunCompleted.DELETE,
         enabled=not request.disabled,
     )
-
-
-def _uuid(text: str) -> str:
-    if not is_uuid(text):
-        raise InvalidArgument("Invalid cron ID: must be a UUID")
-    return str(UUID(text))
 
 
 def _moment(proto: Timestamp) -> datetime:
@@ -128,10 +120,10 @@ def _moment(proto: Timestamp) -> datetime:
 
 def _filter(proto: crons_pb2.CronFilter) -> CronFilter:
     return CronFilter(
-        proto.assistant_id or None,
-        proto.thread_id or None,
+        optional_uuid(proto.assistant_id, "assistant"),
+        optional_uuid(proto.thread_id, "thread"),
         proto.enabled if proto.HasField("enabled") else None,
-        proto.metadata_json,
+        object_of(proto.metadata_json, "metadata"),
     )
 
 

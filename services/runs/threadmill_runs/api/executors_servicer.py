@@ -13,7 +13,7 @@ from threadmill_protos.runs.v1 import executors_pb2, executors_pb2_grpc, runs_pb
 
 from threadmill_runs.api.settings import RunsSettings
 from threadmill_runs.assistants.domain import Graph
-from threadmill_runs.assistants.repo import AssistantRepo
+from threadmill_runs.assistants.repo import AssistantRepo, is_uuid
 from threadmill_runs.errors import LeaseLost
 from threadmill_runs.events.log import Appended, EventLog, event
 from threadmill_runs.queue.dispatcher import Attachment, Dispatcher, cancel_message
@@ -45,7 +45,10 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
     async def Attach(
         self, request_iterator: AsyncIterator[executors_pb2.AttachRequest], context: Context
     ) -> AsyncIterator[executors_pb2.AttachResponse]:
-        hello = (await anext(request_iterator)).hello
+        first = await anext(request_iterator, None)
+        if first is None:  # hung up before saying anything
+            return
+        hello = first.hello
         if not hello.executor_id or hello.slot_count <= 0:
             raise InvalidArgument("the first message of Attach must be `hello`, with an id and slots")
         graphs = [
@@ -63,8 +66,8 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         # What an earlier stream assigned and the executor never got, nobody will renew.
         await self._repo.shorten_leases(hello.executor_id, self._settings.detach_grace_seconds)
         await self._heartbeat(attachment, list(hello.held))
-        reader = asyncio.create_task(self._read(attachment, request_iterator), name=f"attach {hello.executor_id}")
         self._dispatcher.attach(attachment)
+        reader = asyncio.create_task(self._read(attachment, request_iterator), name=f"attach {hello.executor_id}")
         log.info("executor_attached", executor_id=hello.executor_id, slots=hello.slot_count)
         try:
             while (response := await attachment.outbox.get()) is not None:
@@ -99,7 +102,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
             async for request in requests:
                 kind = request.WhichOneof("message")
                 if kind == "released":
-                    attachment.held.pop(request.released.run_id, None)
+                    attachment.drop(request.released)
                     self._dispatcher.wake()
                 elif kind == "heartbeat":
                     attachment.draining = request.heartbeat.draining
@@ -123,7 +126,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         kept = {renewal.run_id for renewal in renewed}
         for fence in held:
             if fence.run_id not in kept:
-                attachment.held.pop(fence.run_id, None)
+                attachment.drop(fence)
                 attachment.send(executors_pb2.AttachResponse(lease_lost=fence))
         for renewal in renewed:
             if renewal.cancel_action is not None:
@@ -133,12 +136,17 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
     async def Report(
         self, request_iterator: AsyncIterator[executors_pb2.ReportRequest], context: Context
     ) -> AsyncIterator[executors_pb2.ReportResponse]:
-        header = (await anext(request_iterator)).header
-        if not header.fence.run_id:
-            raise InvalidArgument("the first message of Report must be `header`")
+        first = await anext(request_iterator, None)
+        if first is None:  # hung up before saying anything
+            return
+        header = first.header
+        if not is_uuid(header.fence.run_id) or not is_uuid(header.thread_id):
+            raise InvalidArgument("the first message of Report must be `header`, with a run and its thread")
         acked = 0
         async for request in request_iterator:
             if request.WhichOneof("message") == "batch":
+                if not request.batch.events:
+                    raise InvalidArgument("a batch holds at least one event")
                 acked = await self._append(header, request.batch)
                 yield executors_pb2.ReportResponse(acked_seq=acked)
             elif request.WhichOneof("message") == "outcome":
@@ -151,12 +159,27 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
     ) -> int:
         events = [event(header.fence.run_id, each.name, each.data_json) for each in batch.events]
         appended = await self._retrying_append(header, events, batch.events[0].seq)
+        if appended is Appended.UNOPENED:
+            appended = await self._open(header, events, batch.events[0].seq)
         if appended is Appended.FENCED:
             raise LeaseLost(f"run {header.fence.run_id} is no longer this attempt's")
         return batch.events[-1].seq
 
-    async def _retrying_append(
+    async def _open(
         self, header: executors_pb2.ReportRequest.Header, events: list[runs_pb2.Event], first_seq: int
+    ) -> Appended:
+        """The log does not know the attempt: Redis has lost it, or it expired long after the attempt was over."""
+        if await self._repo.owned(header.fence.run_id, header.fence.token) is None:
+            return Appended.FENCED
+        return await self._retrying_append(header, events, first_seq, opens=True)
+
+    async def _retrying_append(
+        self,
+        header: executors_pb2.ReportRequest.Header,
+        events: list[runs_pb2.Event],
+        first_seq: int,
+        *,
+        opens: bool = False,
     ) -> Appended:
         """Rides out a short outage of Redis; after that the executor keeps its events and tries another time."""
         try:
@@ -167,7 +190,9 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
                 reraise=True,
             ):
                 with attempt:
-                    appended = await self._events.append(header.thread_id, header.fence.token, events, first_seq)
+                    appended = await self._events.append(
+                        header.thread_id, header.fence.token, events, first_seq, opens=opens
+                    )
         except (RedisError, OSError) as error:
             raise Unavailable("Redis does not answer at the moment") from error
         return appended

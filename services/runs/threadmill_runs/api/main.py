@@ -2,9 +2,9 @@
 
 from contextlib import AsyncExitStack
 
-from threadmill_chassis import logs
 from threadmill_chassis.grpc_server import serving
 from threadmill_chassis.lifecycle import run_process, supervised
+from threadmill_chassis.startup import read_settings
 
 from threadmill_runs.api.settings import RunsSettings
 from threadmill_runs.api.wiring import build
@@ -16,8 +16,7 @@ def main() -> None:
 
 
 async def _serve() -> None:
-    settings = RunsSettings()  # pydantic-settings reads the environment
-    logs.configure(settings, "runs")
+    settings = read_settings(RunsSettings, "runs")
     async with AsyncExitStack() as stack:
         api = await build(settings, stack)
         await stack.enter_async_context(serving(settings, settings.bind, api.registrations))

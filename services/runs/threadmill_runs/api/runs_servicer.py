@@ -6,32 +6,35 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import grpc
 import structlog
 from google.protobuf.empty_pb2 import Empty
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 from threadmill_chassis.errors import InvalidArgument, Unavailable
 from threadmill_chassis.grpc_server import Context
 from threadmill_chassis.ids import new_id
 from threadmill_protos.runs.v1 import runs_pb2, runs_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2_grpc
 
+from threadmill_runs.api.decode import object_of, optional_uuid, page_of, uuid_of
 from threadmill_runs.api.encode import ACTION_OF_PROTO, RUN_STATES, STATE_OF_PROTO, run_proto
 from threadmill_runs.api.outcome import WaitedOutcome
 from threadmill_runs.assistants.repo import AssistantRepo
 from threadmill_runs.crons.repo import CronRepo
 from threadmill_runs.errors import RunNotFound
+from threadmill_runs.events.active_runs import ActiveRuns
 from threadmill_runs.events.follow import follow, mode_filter
 from threadmill_runs.events.hub import Hub, Subscription
 from threadmill_runs.events.log import END_EVENT, START, EventId
 from threadmill_runs.events.thread_stream import ThreadStreams
-from threadmill_runs.queue.accepting import Acceptor
+from threadmill_runs.queue.accepting import Acceptor, check, thread_of
 from threadmill_runs.queue.cancelling import Canceller
 from threadmill_runs.queue.dispatcher import Dispatcher
-from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.repo import QueueRepo, RunFilter
 from threadmill_runs.queue.run import CancelAction, Run, RunState
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_LIMIT = 10
 DISCONNECTED = "client disconnected from the run stream (on_disconnect=cancel)"
 
 
@@ -49,6 +52,7 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         dispatcher: Dispatcher,
         threads: threads_pb2_grpc.ThreadsAsyncStub,
         crons: CronRepo,
+        active_runs: ActiveRuns,
     ) -> None:
         self._acceptor = acceptor
         self._repo = repo
@@ -59,6 +63,8 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         self._dispatcher = dispatcher
         self._threads = threads
         self._crons = crons
+        self._active_runs = active_runs
+        self._cancelling: set[asyncio.Task[None]] = set()
         # Set when the process is told to stop.
         self.stopping = False
 
@@ -69,41 +75,45 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         return run_proto(await self._find(request.run))
 
     async def _find(self, ref: runs_pb2.RunRef) -> Run:
-        run = await self._repo.get(ref.run_id, ref.thread_id or None)
+        run = await self._repo.get(uuid_of(ref.run_id, "run"), optional_uuid(ref.thread_id, "thread"))
         if run is None:
             raise RunNotFound("Run not found")
         return run
 
     async def ListRuns(self, request: runs_pb2.ListRunsRequest, context: Context) -> runs_pb2.ListRunsResponse:
-        state = STATE_OF_PROTO.get(request.state)
-        limit = request.limit or DEFAULT_LIMIT
-        if request.thread_id:
-            runs = await self._repo.list_of_thread(request.thread_id, state, limit, request.offset)
-        else:
-            assistant = (
-                (await self._assistants.resolve(request.assistant_id)).assistant_id if request.assistant_id else None
-            )
-            runs = await self._repo.search(state, assistant, request.metadata_json, limit, request.offset)
+        limit, offset = page_of(request.limit, request.offset)
+        assistant = await self._assistants.resolve(request.assistant_id) if request.assistant_id else None
+        wanted = RunFilter(
+            optional_uuid(request.thread_id, "thread"),
+            STATE_OF_PROTO.get(request.state),
+            assistant.assistant_id if assistant else None,
+            object_of(request.metadata_json, "metadata"),
+        )
+        runs = await self._repo.search(wanted, limit, offset)
         return runs_pb2.ListRunsResponse(runs=[run_proto(run) for run in runs])
 
     async def CancelRuns(self, request: runs_pb2.CancelRunsRequest, context: Context) -> runs_pb2.CancelRunsResponse:
         action = ACTION_OF_PROTO[request.action]
         if request.run_ids:
-            runs = await self._canceller.cancel_named(request.thread_id, request.run_ids, action, request.reason)
+            run_ids = [uuid_of(run_id, "run") for run_id in request.run_ids]
+            thread_id = optional_uuid(request.thread_id, "thread")
+            runs = await self._canceller.cancel_named(thread_id, run_ids, action, request.reason)
         elif request.states:
-            states = [STATE_OF_PROTO[state] for state in request.states]
+            states = [STATE_OF_PROTO[state] for state in request.states if state in STATE_OF_PROTO]
             runs = await self._canceller.cancel_all(states, action, request.reason)
         else:
             raise InvalidArgument("name runs or states to cancel")
         return runs_pb2.CancelRunsResponse(run_ids=[run.run_id for run in runs])
 
     async def DeleteRun(self, request: runs_pb2.DeleteRunRequest, context: Context) -> Empty:
-        await self._canceller.delete(request.run.run_id, request.run.thread_id)
+        ref = request.run
+        await self._canceller.delete(uuid_of(ref.run_id, "run"), optional_uuid(ref.thread_id, "thread"))
         return Empty()
 
     async def DeleteThreadRuns(self, request: runs_pb2.DeleteThreadRunsRequest, context: Context) -> Empty:
-        await self._crons.delete_of_thread(request.thread_id)  # first: they must create no more runs
-        await self._canceller.delete_of_thread(request.thread_id)
+        thread_id = uuid_of(request.thread_id, "thread")
+        await self._crons.delete_of_thread(thread_id)  # first: they must create no more runs
+        await self._canceller.delete_of_thread(thread_id)
         return Empty()
 
     async def StreamRun(
@@ -134,13 +144,14 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         self, request: runs_pb2.StreamRunRequest, wanted: Callable[[runs_pb2.Event], bool]
     ) -> AsyncIterator[runs_pb2.StreamRunResponse]:
         """The rest of a stream that another replica has begun; the run may have ended, and be gone, meanwhile."""
-        ref = request.run
+        run_id = uuid_of(request.run.run_id, "run")
+        thread_id = optional_uuid(request.run.thread_id, "thread") or (await self._find(request.run)).thread_id
         async with (
-            self._hub.subscribe(ref.thread_id) as subscription,
-            self._cancelling_when_left(ref.run_id, request.cancel_on_disconnect),
+            self._hub.subscribe(thread_id) as subscription,
+            self._cancelling_when_left(run_id, request.cancel_on_disconnect),
         ):
             await subscription.start(EventId.parse(request.continue_after) or START)
-            async for response in self._shown(ref.run_id, subscription, wanted):
+            async for response in self._shown(run_id, subscription, wanted):
                 yield response
 
     async def _shown(
@@ -184,20 +195,14 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
             async with self._hub.subscribe(existing.thread_id) as subscription:
                 yield existing, subscription
         elif create is not None:
-            create.run_id = create.run_id or new_id()  # a stateless run's thread is named after it
-            async with self._hub.subscribe(create.thread_id or create.run_id) as subscription:
+            create.run_id = create.run_id or new_id()
+            check(create)
+            async with self._hub.subscribe(thread_of(create, create.run_id)) as subscription:
                 await subscription.start_empty()
                 yield await self._acceptor.accept(create), subscription
 
     async def _follow(self, run_id: str, subscription: Subscription) -> AsyncIterator[list[runs_pb2.Event]]:
-        async def is_active() -> bool:
-            try:
-                current = await self._repo.get(run_id)
-            except Unavailable:  # it will be asked again
-                return True
-            return current is not None and current.state.active
-
-        async for events in follow(subscription, run_id, is_active):
+        async for events in follow(subscription, run_id, self._active_runs.is_active):
             yield events
 
     @asynccontextmanager
@@ -210,9 +215,21 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
             yield
         except (asyncio.CancelledError, GeneratorExit):
             if enabled and not self.stopping:
-                cancel = self._canceller.cancel([run_id], CancelAction.INTERRUPT, DISCONNECTED)
-                await asyncio.shield(asyncio.ensure_future(cancel))
+                task = asyncio.create_task(self._cancel_left(run_id))
+                self._cancelling.add(task)  # this call may be cancelled again, and forget it
+                task.add_done_callback(self._cancelling.discard)
+                await asyncio.shield(task)
             raise
+
+    async def _cancel_left(self, run_id: str) -> None:
+        """Nobody is there any more who could repeat this cancel, so it outlasts a database that is down."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type((Unavailable, grpc.aio.AioRpcError)),
+            wait=wait_exponential(0.2, max=5),
+            before_sleep=lambda state: log.warning("cancel_postponed", run_id=run_id, attempt=state.attempt_number),
+        ):
+            with attempt:
+                await self._canceller.cancel([run_id], CancelAction.INTERRUPT, DISCONNECTED)
 
     async def StreamThread(
         self, request: runs_pb2.StreamThreadRequest, context: Context

@@ -35,9 +35,15 @@ class RunsSettings(PostgresSettings):
         validation_alias=AliasChoices("THREADMILL_EVENT_KEEP_SECONDS", "RESUMABLE_STREAM_TTL_SECONDS"),
     )
 
+    # How long ended runs of threads that exist are kept; none: as long as their thread.
+    run_keep_days: float | None = Field(default=None, gt=0)
+    retention_interval_seconds: float = Field(default=10.0, gt=0)
+
     cron_poll_seconds: float = Field(default=5.0, gt=0)
     cron_lease_seconds: float = Field(default=15.0, gt=0)
 
+    # False: runs with a webhook run, but nothing is called.
+    webhook_enabled: bool = True
     webhook_timeout_seconds: float = Field(default=10.0, gt=0)
     webhook_max_attempts: int = Field(default=10, gt=0)
     webhook_give_up_seconds: float = Field(default=3600.0, gt=0)

@@ -22,8 +22,9 @@ from threadmill_runs.api.settings import RunsSettings
 from threadmill_runs.assistants.repo import AssistantRepo
 from threadmill_runs.crons.repo import CronRepo
 from threadmill_runs.crons.scheduler import Scheduler
+from threadmill_runs.events.active_runs import ActiveRuns
 from threadmill_runs.events.hub import Hub
-from threadmill_runs.events.log import EventLog
+from threadmill_runs.events.log import OPEN_MARGIN_SECONDS, Bounds, EventLog
 from threadmill_runs.events.thread_stream import ThreadStreams
 from threadmill_runs.queue.accepting import Acceptor
 from threadmill_runs.queue.cancelling import Canceller
@@ -31,6 +32,8 @@ from threadmill_runs.queue.dispatcher import Dispatcher, Timing
 from threadmill_runs.queue.ending import RunEnder
 from threadmill_runs.queue.reaper import Reaper, Reconciler
 from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.retention import Retention
+from threadmill_runs.queue.retention_repo import RetentionRepo
 from threadmill_runs.queue.signals import Signals
 from threadmill_runs.schema import QUERIES
 from threadmill_runs.webhooks.addresses import AddressRule, resolve
@@ -50,14 +53,24 @@ class RunsApi:
     duties: dict[str, Coroutine[Any, Any, None]]
 
 
-def open_redis(settings: RunsSettings, *, for_pubsub: bool = False) -> Redis:
-    """A client that rides out a short outage; the one for pub/sub may wait for ever for a message."""
+def open_redis(settings: RunsSettings) -> Redis:
+    """A client that rides out a short outage. It has no time-out for answers: EventLog says why, and has its own."""
     return Redis.from_url(
         settings.redis_uri.get_secret_value(),
-        socket_timeout=None if for_pubsub else settings.redis_timeout_seconds,
+        socket_timeout=None,
         socket_connect_timeout=settings.redis_timeout_seconds,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
         health_check_interval=0,
+    )
+
+
+def log_bounds(settings: RunsSettings) -> Bounds:
+    """What event logs may take."""
+    return Bounds(
+        max_batches=settings.event_log_max_batches,
+        keep_seconds=settings.event_keep_seconds,
+        open_seconds=int(settings.run_timeout_seconds) + settings.event_keep_seconds + OPEN_MARGIN_SECONDS,
+        timeout_seconds=settings.redis_timeout_seconds,
     )
 
 
@@ -89,7 +102,7 @@ async def open_deliverer(settings: RunsSettings, stack: AsyncExitStack, outbox: 
 async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     """Opens Postgres, Redis and the channel to threads, and wires the parts together."""
     pool = await stack.enter_async_context(open_pool(settings, "runs"))
-    redis, pubsub = open_redis(settings), open_redis(settings, for_pubsub=True)
+    redis, pubsub = open_redis(settings), open_redis(settings)
     stack.push_async_callback(redis.aclose)
     stack.push_async_callback(pubsub.aclose)
     channel = open_channel(settings, settings.threads_address)
@@ -99,11 +112,11 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     queries = load_queries(QUERIES)
     repo = QueueRepo(pool, settings, queries)
     assistants = AssistantRepo(pool, settings, queries)
-    events = EventLog(redis, settings.event_log_max_batches, settings.event_keep_seconds)
+    events = EventLog(redis, log_bounds(settings))
     hub = Hub(pubsub, events)
     signals = Signals(pubsub)
     outbox = WebhookRepo(pool, settings, queries)
-    recorder = WebhookRecorder(outbox, threads)
+    recorder = WebhookRecorder(outbox, threads, enabled=settings.webhook_enabled)
     ender = RunEnder(repo, threads, events, signals, recorder)
     canceller = Canceller(repo, ender, signals)
     acceptor = Acceptor(assistants, repo, threads, canceller, ender, signals)
@@ -118,17 +131,32 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     crons = CronRepo(pool, settings, queries)
     scheduler = Scheduler(crons, acceptor, settings.cron_poll_seconds, settings.cron_lease_seconds)
 
+    active_runs = ActiveRuns(repo.still_active)
+
     async def is_resumable(run_id: str) -> bool:
         run = await repo.get(run_id)
         return run is not None and run.resumable
 
     runs = RunsServicer(
-        acceptor, repo, canceller, assistants, hub, ThreadStreams(hub, events, is_resumable), dispatcher, threads, crons
+        acceptor,
+        repo,
+        canceller,
+        assistants,
+        hub,
+        ThreadStreams(hub, events, is_resumable),
+        dispatcher,
+        threads,
+        crons,
+        active_runs,
     )
+    keep_seconds = settings.run_keep_days and settings.run_keep_days * 86_400
+    retention = Retention(RetentionRepo(pool, settings, queries), threads, keep_seconds)
     executors = ExecutorsServicer(settings, assistants, repo, events, dispatcher, ender)
 
     async def stop() -> None:
         runs.stopping = True
+        dispatcher.stop()
+        hub.stop()
 
     return RunsApi(
         stop=stop,
@@ -158,7 +186,9 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
             "signals": signals.listen(),
             "dispatcher": dispatcher.run(),
             "reaper": reaper.run(settings.reap_seconds),
-            "reconciler": Reconciler(repo, threads).run(settings.reconcile_seconds),
+            "reconciler": Reconciler(repo, threads, ender).run(settings.reconcile_seconds),
+            "retention": retention.run(settings.retention_interval_seconds),
+            "active_runs": active_runs.run(),
             "crons": scheduler.run(),
             "webhooks": deliverer.run(),
         },

@@ -1,12 +1,9 @@
 """The SQL of assistants and graphs, from rows to domain objects."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-from threadmill_chassis.errors import InvalidArgument
 from threadmill_chassis.postgres import Pool, PostgresSettings, all_rows, connection, transaction
 
 from threadmill_runs.assistants.domain import (
@@ -25,6 +22,16 @@ from threadmill_runs.errors import (
     InvalidAssistant,
     VersionNotFound,
 )
+from threadmill_runs.statement import Statement, storable
+
+# Each order is one of the indexes of runs.assistant, read forwards or backwards.
+ORDERS = {
+    "assistant_id": ("assistant_id",),
+    "created_at": ("created_at", "assistant_id"),
+    "updated_at": ("updated_at", "assistant_id"),
+    "name": ("name", "assistant_id"),
+    "graph_id": ("graph_id", "assistant_id"),
+}
 
 
 def is_uuid(text: str) -> bool:
@@ -36,13 +43,13 @@ def is_uuid(text: str) -> bool:
     return True
 
 
-@contextmanager
-def _storable() -> Iterator[None]:
-    """Says of text that Postgres cannot hold that it is the caller's fault."""
-    try:
-        yield
-    except (asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError) as error:
-        raise InvalidArgument("text must not contain the character U+0000") from error
+def matching(metadata_json: bytes, graph_id: str, name: str) -> Statement:
+    """The conditions of a search; what is empty matches anything."""
+    statement = Statement()
+    statement.holds("metadata @> ?::jsonb", metadata_json.decode())
+    statement.holds("graph_id = ?", graph_id)
+    statement.holds("position(lower(?) IN lower(name)) > 0", name)
+    return statement
 
 
 class AssistantRepo:
@@ -57,6 +64,7 @@ class AssistantRepo:
         """Records what an executor serves and makes sure that every graph has its system assistant."""
         graph_ids = [graph.graph_id for graph in graphs]
         async with transaction(self._pool, self._settings) as db:
+            await self._sql.lock_announcements(db)
             await self._sql.see_executor(db, executor_id=executor_id, graph_ids=graph_ids)
             for position, graph in enumerate(graphs):
                 await self._sql.upsert_graph(
@@ -172,7 +180,7 @@ class AssistantRepo:
         name: str,
         description: str | None,
     ) -> Any:
-        with _storable():
+        with storable():
             return await self._sql.insert_assistant(
                 db,
                 assistant_id=assistant_id,
@@ -193,6 +201,8 @@ class AssistantRepo:
         metadata_json: bytes,
         name: str | None,
         description: str | None,
+        *,
+        clear_description: bool = False,
     ) -> Assistant:
         """Adds a version in which what is given replaces (metadata: is merged), and makes it current."""
         if graph_id is not None:
@@ -203,7 +213,7 @@ class AssistantRepo:
                 raise AssistantNotFound(f"Assistant {assistant_id} not found")
             old = Assistant.from_record(row)
             config_json, context_json = replaced(old, config_json, context_json)
-            with _storable():
+            with storable():
                 saved = await self._sql.save_assistant(
                     db,
                     assistant_id=assistant_id,
@@ -212,7 +222,7 @@ class AssistantRepo:
                     context=context_json,
                     metadata=merged(old.metadata_json, metadata_json).decode(),
                     name=old.name if name is None else name,
-                    description=old.description if description is None else description,
+                    description=None if clear_description else old.description if description is None else description,
                 )
         return Assistant.from_record(saved)
 
@@ -229,29 +239,21 @@ class AssistantRepo:
         """A page of matching assistants, and whether more follow; raises GraphNotFound for an unknown graph."""
         if graph_id:
             await self.require_graph(graph_id)
+        statement = matching(metadata_json, graph_id, name)
+        sql = statement.page("runs.assistant", ORDERS[sort_by], limit + 1, offset, ascending=ascending)
         async with connection(self._pool, self._settings) as db:
-            rows = await all_rows(
-                self._sql.search_assistants(
-                    db,
-                    metadata=metadata_json.decode() or None,
-                    graph_id=graph_id or None,
-                    name=name or None,
-                    sort_by=sort_by,
-                    ascending=ascending,
-                    limit=limit + 1,
-                    offset=offset,
-                )
-            )
+            with storable():
+                rows = await db.fetch(sql, *statement.parameters)
         return [Assistant.from_record(row) for row in rows[:limit]], len(rows) > limit
 
     async def count(self, metadata_json: bytes, graph_id: str, name: str) -> int:
         """Number of matching assistants; raises GraphNotFound for an unknown graph."""
         if graph_id:
             await self.require_graph(graph_id)
+        statement = matching(metadata_json, graph_id, name)
         async with connection(self._pool, self._settings) as db:
-            count: int = await self._sql.count_assistants(
-                db, metadata=metadata_json.decode() or None, graph_id=graph_id or None, name=name or None
-            )
+            with storable():
+                count: int = await db.fetchval(statement.count("runs.assistant"), *statement.parameters)
         return count
 
     async def versions(self, assistant_id: str, metadata_json: bytes, limit: int, offset: int) -> list[Assistant]:

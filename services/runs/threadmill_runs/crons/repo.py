@@ -1,7 +1,7 @@
 """The SQL of crons and their ticks, from rows to domain objects."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from threadmill_chassis.ids import new_id
@@ -9,6 +9,18 @@ from threadmill_chassis.postgres import Pool, PostgresSettings, all_rows, connec
 
 from threadmill_runs.crons.domain import Cron, CronChange, NewCron
 from threadmill_runs.errors import CronNotFound
+from threadmill_runs.statement import Statement, storable
+
+# Each order is one of the indexes of runs.cron, read forwards or backwards.
+ORDERS = {
+    "cron_id": ("cron_id",),
+    "assistant_id": ("assistant_id", "cron_id"),
+    "thread_id": ("thread_id", "cron_id"),
+    "next_run_at": ("next_run_at", "cron_id"),
+    "end_time": ("end_time", "cron_id"),
+    "created_at": ("created_at", "cron_id"),
+    "updated_at": ("updated_at", "cron_id"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +41,14 @@ class CronFilter:
     enabled: bool | None = None
     metadata_json: bytes = b""
 
-    def arguments(self) -> dict[str, Any]:
-        """As the queries take it."""
-        return {
-            "assistant_id": self.assistant_id,
-            "thread_id": self.thread_id,
-            "enabled": self.enabled,
-            "metadata": self.metadata_json.decode() or None,
-        }
+    def statement(self) -> Statement:
+        """Its conditions."""
+        statement = Statement()
+        statement.holds("assistant_id = ?::uuid", self.assistant_id)
+        statement.holds("thread_id = ?::uuid", self.thread_id)
+        statement.holds("enabled = ?", self.enabled)
+        statement.holds("metadata @> ?::jsonb", self.metadata_json.decode())
+        return statement
 
 
 class CronRepo:
@@ -115,31 +127,35 @@ class CronRepo:
         self, wanted: CronFilter, sort_by: str, limit: int, offset: int, *, ascending: bool
     ) -> tuple[list[Cron], bool]:
         """A page of matching crons, and whether more follow."""
+        statement = wanted.statement()
+        sql = statement.page("runs.cron", ORDERS[sort_by], limit + 1, offset, ascending=ascending)
         async with connection(self._pool, self._settings) as db:
-            rows = await all_rows(
-                self._sql.search_crons(
-                    db, **wanted.arguments(), sort_by=sort_by, ascending=ascending, limit=limit + 1, offset=offset
-                )
-            )
+            with storable("metadata"):
+                rows = await db.fetch(sql, *statement.parameters)
         return [Cron.from_record(row) for row in rows[:limit]], len(rows) > limit
 
     async def count(self, wanted: CronFilter) -> int:
         """Number of matching crons."""
+        statement = wanted.statement()
         async with connection(self._pool, self._settings) as db:
-            count: int = await self._sql.count_crons(db, **wanted.arguments())
+            with storable("metadata"):
+                count: int = await db.fetchval(statement.count("runs.cron"), *statement.parameters)
         return count
 
     async def fire_due(self, limit: int, lease_seconds: float) -> list[Firing]:
         """Moves due crons on and answers their ticks, leased to the caller.
 
         One transaction does both, so a crash repeats neither and loses neither. However many ticks have passed, a
-        cron fires once, and its next tick is in the future.
+        cron fires once, and its next tick is in the future; one whose end has passed meanwhile fires no more.
         """
         async with transaction(self._pool, self._settings) as db:
             rows = await all_rows(self._sql.lock_due_crons(db, limit=limit))
             if not rows:
                 return []
             crons = {row["cron_id"]: Cron.from_record(row) for row in rows}
+            # After an outage a cron may be over; the tick at its very end is a moment late like every other.
+            latest = timedelta(seconds=lease_seconds)
+            living = [row for row in rows if row["end_time"] is None or row["now"] <= row["end_time"] + latest]
             await self._sql.advance_crons(
                 db,
                 cron_ids=list(crons),
@@ -148,9 +164,9 @@ class CronRepo:
             fired = await all_rows(
                 self._sql.record_firings(
                     db,
-                    cron_ids=list(crons),
-                    run_ids=[new_id() for _ in crons],
-                    due_ats=[row["next_run_at"] for row in rows],
+                    cron_ids=[row["cron_id"] for row in living],
+                    run_ids=[new_id() for _ in living],
+                    due_ats=[row["next_run_at"] for row in living],
                     lease_seconds=lease_seconds,
                 )
             )

@@ -2,8 +2,10 @@
 --
 -- KEYS: the stream; the fence hash {token, epoch, seq, closed}.
 -- ARGV: token ('' for events that belong to no run), seq of the first event, seq of the last event, payload,
---       max length, channel, closes (1|0), seconds to keep the log after a close.
--- Answers: "<epoch>" appended; "dup" already there; "fenced" a newer attempt (or the end) has been.
+--       max length, channel, closes (1|0), seconds to keep the log after a close, opens (1|0), seconds to
+--       keep it while an attempt may still be writing.
+-- Answers: "<epoch>" appended; "dup" already there; "fenced" a newer attempt (or the end) has been; "unopened" the
+-- attempt has not opened the log: it is over and its fence has expired, or Redis has lost what it knew.
 --
 -- Event ids are <epoch>-<seq>. The epoch is the millisecond at which the attempt wrote first, pushed beyond
 -- the newest id of the log, so ids grow strictly, whatever clocks do. Repeating a batch is harmless: what an
@@ -32,18 +34,17 @@ else
     if tonumber(fence[3]) >= last then return 'dup' end
     if fence[4] == '1' then return 'fenced' end
   else
+    if ARGV[9] == '0' then return 'unopened' end
     epoch = next_epoch()
   end
   redis.call('HSET', KEYS[2], 'token', ARGV[1], 'epoch', epoch, 'seq', ARGV[3], 'closed', ARGV[7])
 end
 local message = epoch .. ' ' .. ARGV[2] .. ' ' .. ARGV[4]
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], epoch .. '-' .. ARGV[3], 'm', message)
-if ARGV[7] == '1' or (ARGV[1] == '' and fence[4] ~= '0') then
-  redis.call('EXPIRE', KEYS[1], ARGV[8])
-  redis.call('EXPIRE', KEYS[2], ARGV[8])
-else
-  redis.call('PERSIST', KEYS[1])
-  redis.call('PERSIST', KEYS[2])
-end
+-- Every log expires, also one whose close got lost.
+local keep = ARGV[8]
+if ARGV[7] == '0' and (ARGV[1] ~= '' or fence[4] == '0') then keep = ARGV[10] end
+redis.call('EXPIRE', KEYS[1], keep)
+redis.call('EXPIRE', KEYS[2], keep)
 redis.call('PUBLISH', ARGV[6], message)
 return epoch

@@ -1,5 +1,6 @@
 """What one client sees of a run: the events of its stream until the end, or only how it ends."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -21,7 +22,7 @@ EVENTS_OF_MODE = {
 class RunWatch(Protocol):
     """Says whether a run has yet to end."""
 
-    def __call__(self) -> Awaitable[bool]:
+    def __call__(self, run_id: str, /) -> Awaitable[bool]:
         """True while the run is pending or running."""
 
 
@@ -36,18 +37,25 @@ def mode_filter(modes: Sequence[str]) -> Callable[[runs_pb2.Event], bool]:
 async def follow(subscription: Subscription, run_id: str, is_active: RunWatch) -> AsyncIterator[list[runs_pb2.Event]]:
     """Batches of the run's events, the END event last, until the run has ended.
 
-    Should the END event be lost with Redis, the stream ends without it, once Postgres says that the run has.
+    Should the END event be lost with Redis, the stream ends without it, once Postgres says that the run has. It is
+    asked when the run has been silent for a while, however busy other runs of the thread are.
     """
-    silent_and_ended = False
+    now = asyncio.get_running_loop().time
+    ask_at = now() + SILENCE_SECONDS
+    ended = False
     while True:
-        events = [event for event in await subscription.next_events(SILENCE_SECONDS) if event.run_id == run_id]
+        fresh = await subscription.next_events(max(0.01, ask_at - now()))
+        events = [event for event in fresh if event.run_id == run_id]
         if events:
             yield events
             if events[-1].name == END_EVENT:
                 return
-        elif silent_and_ended:
-            return
-        else:
-            silent_and_ended = not await is_active()
-            if silent_and_ended:
+            ask_at = now() + SILENCE_SECONDS
+        elif ended:
+            if not subscription.behind:
+                return
+        elif now() >= ask_at:
+            ended = not await is_active(run_id)
+            ask_at = now() + SILENCE_SECONDS
+            if ended:
                 subscription.confirm()  # one last look into the log

@@ -12,17 +12,20 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
+from threadmill_chassis.errors import Unavailable
 from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_runs.events.log import EventId, EventLog, LogKeys, decode
 
 log = structlog.get_logger(__name__)
 
-# A client that reads slower than its run writes may lag so many batches before it has to re-read the log.
+# A client that reads slower than its run writes may lag so far before it has to re-read the log.
 MAX_BUFFERED_BATCHES = 1000
+MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 RECONNECT_SECONDS = 0.2
+SILENCE_SECONDS = 15.0  # without any message; then Redis is asked whether it still lives
 
 Positioned = list[tuple[EventId, runs_pb2.Event]]
 
@@ -35,16 +38,33 @@ class Subscription:
         self.position: EventId | None = None
         self._log = event_log
         self._live: deque[Positioned] = deque()
+        self._live_bytes = 0
         self._stale = False
+        # The log has more than the page that was read last.
+        self.behind = False
+        self._ended = False
         self._confirmed = asyncio.Event()
         self._changed = asyncio.Event()
 
-    def deliver(self, batch: Positioned) -> None:
-        """Takes a live batch; when too many are waiting, forgets them in favour of the log."""
-        if len(self._live) >= MAX_BUFFERED_BATCHES:
-            self._live.clear()
+    def deliver(self, batch: Positioned, size_bytes: int) -> None:
+        """Takes a live batch; when too much is waiting, forgets it in favour of the log."""
+        if self._live and (
+            len(self._live) >= MAX_BUFFERED_BATCHES or self._live_bytes + size_bytes > MAX_BUFFERED_BYTES
+        ):
+            self._forget()
             self._stale = True
         self._live.append(batch)
+        self._live_bytes += size_bytes
+        self._changed.set()
+
+    def _forget(self) -> None:
+        self._live.clear()
+        self._live_bytes = 0
+
+    def end(self) -> None:
+        """The replica stops: whoever reads is told to go on elsewhere."""
+        self._ended = True
+        self._confirmed.set()
         self._changed.set()
 
     def confirm(self) -> None:
@@ -64,8 +84,11 @@ class Subscription:
         self.position = after if after is not None else await self._log.newest(self.thread_id)
 
     async def next_events(self, timeout: float) -> list[runs_pb2.Event]:
-        """Events that came since the last call; empty after `timeout` seconds without any."""
-        if not self._live and not self._stale:
+        """Events that came since the last call; empty after `timeout` seconds without any.
+
+        Raises Unavailable when this replica is about to stop.
+        """
+        if not (self._live or self._stale or self._ended):
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._changed.wait()
@@ -73,19 +96,23 @@ class Subscription:
         if self._stale:
             return await self._catch_up()
         fresh: list[runs_pb2.Event] = []
-        while self._live:
-            self._take(self._live.popleft(), fresh)
+        for batch in self._live:
+            self._take(batch, fresh)
+        self._forget()
+        if self._ended and not fresh:
+            raise Unavailable("this replica is about to stop")
         return fresh
 
     async def _catch_up(self) -> list[runs_pb2.Event]:
-        self._stale = False
+        self._stale = self.behind = False
         position = self.position or EventId(0, 0)
         try:
-            events = await self._log.read(self.thread_id, position)
-        except RedisError:
+            events, self.behind = await self._log.read(self.thread_id, position)
+        except (RedisError, OSError):
             self._stale = True
             await asyncio.sleep(RECONNECT_SECONDS)
             return []
+        self._stale = self._stale or self.behind
         if events:
             self.position = EventId.parse(events[-1].id)
         return events
@@ -104,8 +131,15 @@ class Hub:
         self._redis = redis
         self._log = event_log
         self._subscriptions: dict[str, set[Subscription]] = {}
-        self._pubsub: PubSub | None = None
-        self._ready = asyncio.Event()
+        self._connection: AbstractConnection | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ends all subscriptions, and those that are still to come, once they have given what they hold."""
+        self._stopped = True
+        for watchers in self._subscriptions.values():
+            for subscription in watchers:
+                subscription.end()
 
     @asynccontextmanager
     async def subscribe(self, thread_id: str) -> AsyncIterator[Subscription]:
@@ -114,22 +148,23 @@ class Hub:
         channel = LogKeys(thread_id).channel
         watchers = self._subscriptions.setdefault(channel, set())
         watchers.add(subscription)
+        if self._stopped:
+            subscription.end()
         try:
             # Redis confirms also a repeated subscribe, which marks all watchers of the channel as stale: harmless.
-            await self._send("subscribe", channel)
+            await self._send("SUBSCRIBE", channel)
             yield subscription
         finally:
             watchers.discard(subscription)
             if not watchers and self._subscriptions.get(channel) is watchers:
                 del self._subscriptions[channel]
-                await self._send("unsubscribe", channel)
+                await self._send("UNSUBSCRIBE", channel)
 
     async def _send(self, command: str, channel: str) -> None:
-        pubsub = self._pubsub
-        if pubsub is None:  # down at the moment: `listen` subscribes all channels when it is back
+        if self._connection is None:  # down at the moment: `listen` subscribes all channels when it is back
             return
-        with suppress(RedisError, OSError):
-            await getattr(pubsub, command)(channel)
+        with suppress(RedisError, OSError):  # `listen` notices too
+            await self._connection.send_command(command, channel, check_health=False)
 
     async def listen(self) -> None:
         """Receives for ever; after a lost connection subscribes again, which makes all subscriptions catch up."""
@@ -141,24 +176,36 @@ class Hub:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen_once(self) -> None:
-        async with self._redis.pubsub() as pubsub:
+        # A bare connection: redis-py's PubSub would mend a broken one by itself, from the sender's side and from the
+        # reader's at once.
+        connection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # has no types  # type: ignore[no-untyped-call]  # redis-py
+        await connection.connect()
+        self._connection = connection
+        try:
             # A channel that nobody publishes on keeps the connection subscribed while no client watches.
-            await pubsub.subscribe("threadmill:hub", *self._subscriptions)
-            self._pubsub = pubsub
-            try:
-                while True:
-                    self._dispatch(await pubsub.get_message(timeout=None))
-            finally:
-                self._pubsub = None
+            await connection.send_command("SUBSCRIBE", "threadmill:hub", *self._subscriptions, check_health=False)
+            while True:
+                self._dispatch(await self._receive(connection))
+        finally:
+            self._connection = None
+            await connection.disconnect(nowait=True)
 
-    def _dispatch(self, message: dict[str, Any] | None) -> None:
+    async def _receive(self, connection: AbstractConnection) -> list[Any]:
+        message = await connection.read_response(timeout=SILENCE_SECONDS, push_request=True)
+        if message is None:  # a peer that has vanished sends no word of it
+            await connection.send_command("PING", check_health=False)
+            message = await connection.read_response(timeout=SILENCE_SECONDS, push_request=True)
         if message is None:
-            return
-        watchers = self._subscriptions.get(message["channel"].decode(), ())
-        if message["type"] == "subscribe":
+            raise ConnectionError("Redis does not answer")
+        return message if isinstance(message, list) else [message]
+
+    def _dispatch(self, message: list[Any]) -> None:
+        kind, channel, *content = message if len(message) > 1 else (b"pong", b"")
+        watchers = self._subscriptions.get(channel.decode(), ())
+        if kind == b"subscribe":
             for subscription in watchers:
                 subscription.confirm()
-        elif message["type"] == "message" and watchers:
-            batch = decode(message["data"])
+        elif kind == b"message" and watchers:
+            batch = decode(content[0])
             for subscription in watchers:
-                subscription.deliver(batch)
+                subscription.deliver(batch, len(content[0]))

@@ -1,5 +1,6 @@
 """The event log of a thread: a bounded, expiring Redis stream that every batch enters once and in order."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +15,11 @@ log = structlog.get_logger(__name__)
 
 # Names of events that end here and never leave the server as they are.
 END_EVENT = "__end__"
+
+# Batches that are read at once: bounds what a replay of a long log holds in memory.
+PAGE_BATCHES = 100
+# A log outlives the longest run by so much: the run may have waited for another attempt.
+OPEN_MARGIN_SECONDS = 3600
 
 APPEND = Path(__file__).with_name("append.lua").read_text()
 
@@ -47,6 +53,22 @@ class Appended(Enum):
     WRITTEN = "written"
     DUPLICATE = "dup"
     FENCED = "fenced"
+    UNOPENED = "unopened"
+
+
+APPENDED = frozenset(each.value for each in Appended)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is kept of a log and for how long, and how long Redis may take to answer."""
+
+    max_batches: int
+    # After the end of a run.
+    keep_seconds: int
+    # While a run is under way: longer than any run may be silent, so that a log never goes before its run.
+    open_seconds: int
+    timeout_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +94,15 @@ class LogKeys:
 
 
 class EventLog:
-    """Appends to, and reads back, the logs of threads."""
+    """Appends to, and reads back, the logs of threads. Raises RedisError or OSError when Redis does not answer.
 
-    def __init__(self, redis: Redis, max_length: int, keep_seconds: int) -> None:
+    Time-outs are set here and not in the client, which implements its own with `asyncio.wait_for`: before Python
+    3.12 that swallows a cancellation which arrives together with the result, and a loop that was to end goes on.
+    """
+
+    def __init__(self, redis: Redis, bounds: Bounds) -> None:
         self._redis = redis
-        self._max_length = max_length
-        self._keep_seconds = keep_seconds
+        self._bounds = bounds
         self._append = redis.register_script(APPEND)
 
     async def append(
@@ -87,29 +112,32 @@ class EventLog:
         events: Sequence[runs_pb2.Event],
         first_seq: int,
         *,
+        opens: bool = False,
         closes: bool = False,
     ) -> Appended:
         """Appends consecutive events of the attempt with `token`, the first of which is its `first_seq`-th.
 
         Event ids are derived from position, so `Event.id` is left empty. `closes` marks the attempt's last batch.
+        `opens`: the caller knows that the attempt owns its run; without that, the first batch is UNOPENED.
         """
         keys = LogKeys(thread_id)
         payload = runs_pb2.EventBatch(events=events).SerializeToString()
-        answer = await self._append(
-            keys=[keys.stream, keys.fence],
-            args=[
-                "" if token is None else token,
-                first_seq,
-                first_seq + len(events) - 1,
-                payload,
-                self._max_length,
-                keys.channel,
-                int(closes),
-                self._keep_seconds,
-            ],
-        )
+        arguments = [
+            "" if token is None else token,
+            first_seq,
+            first_seq + len(events) - 1,
+            payload,
+            self._bounds.max_batches,
+            keys.channel,
+            int(closes),
+            self._bounds.keep_seconds,
+            int(opens or closes),
+            self._bounds.open_seconds,
+        ]
+        async with asyncio.timeout(self._bounds.timeout_seconds):
+            answer = await self._append(keys=[keys.stream, keys.fence], args=arguments)
         text = answer.decode()
-        return Appended(text) if text in ("dup", "fenced") else Appended.WRITTEN
+        return Appended(text) if text in APPENDED else Appended.WRITTEN
 
     async def close(self, thread_id: str, token: int, events: Sequence[runs_pb2.Event]) -> Appended:
         """Appends an attempt's last events after whatever it has written, and shuts it out.
@@ -119,7 +147,8 @@ class EventLog:
         if token == 0:
             await self.publish(thread_id, events)
             return Appended.WRITTEN
-        seq: list[Any] = await self._redis.hmget(LogKeys(thread_id).fence, ["token", "seq"])
+        async with asyncio.timeout(self._bounds.timeout_seconds):
+            seq: list[Any] = await self._redis.hmget(LogKeys(thread_id).fence, ["token", "seq"])
         written = int(seq[1]) if seq[0] is not None and int(seq[0]) == token else -1
         return await self.append(thread_id, token, events, written + 1, closes=True)
 
@@ -129,14 +158,17 @@ class EventLog:
 
     async def newest(self, thread_id: str) -> EventId:
         """Id of the newest event; START for an empty log."""
-        entries: Any = await self._redis.xrevrange(LogKeys(thread_id).stream, count=1)
+        async with asyncio.timeout(self._bounds.timeout_seconds):
+            entries: Any = await self._redis.xrevrange(LogKeys(thread_id).stream, count=1)
         found = EventId.parse(entries[0][0].decode()) if entries else None
         return found or START
 
-    async def read(self, thread_id: str, after: EventId) -> list[runs_pb2.Event]:
-        """All kept events later than `after`, with their ids."""
-        entries: Any = await self._redis.xrange(LogKeys(thread_id).stream, min=f"({after}")
-        return [event for _, fields in entries for event_id, event in decode(fields[b"m"]) if event_id > after]
+    async def read(self, thread_id: str, after: EventId) -> tuple[list[runs_pb2.Event], bool]:
+        """A page of the kept events later than `after`, with their ids, and whether there may be more."""
+        async with asyncio.timeout(self._bounds.timeout_seconds):
+            entries: Any = await self._redis.xrange(LogKeys(thread_id).stream, min=f"({after}", count=PAGE_BATCHES)
+        events = [event for _, fields in entries for event_id, event in decode(fields[b"m"]) if event_id > after]
+        return events, len(entries) == PAGE_BATCHES
 
 
 def decode(message: bytes) -> list[tuple[EventId, runs_pb2.Event]]:

@@ -11,7 +11,7 @@ import copy
 from importlib import import_module
 from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 CORES = ("httpcore", "httpcore2")
 
@@ -42,8 +42,9 @@ def _twin(pool: Any) -> Any:
     """The pool itself on the loop that used it first, else its twin for the running loop."""
     loop = asyncio.get_running_loop()
     state = vars(pool)
-    home = state.setdefault("_threadmill_home", loop)
-    if home is loop:
+    # Weak, here and in the twins: a twin that held its loop would keep both in the dictionary for ever.
+    home = state.setdefault("_threadmill_home", ref(loop))
+    if home() is loop:
         return pool
     twins: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = state.setdefault(
         "_threadmill_twins", WeakKeyDictionary()
@@ -53,6 +54,6 @@ def _twin(pool: Any) -> Any:
         twin._connections = []
         twin._requests = []
         twin._optional_thread_lock = type(pool._optional_thread_lock)()
-        vars(twin).update(_threadmill_home=loop, _threadmill_twins=WeakKeyDictionary())
+        vars(twin).update(_threadmill_home=ref(loop), _threadmill_twins=WeakKeyDictionary())
         twins[loop] = twin
     return twins[loop]

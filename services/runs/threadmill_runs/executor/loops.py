@@ -66,10 +66,10 @@ class Work(Generic[T]):
     def _finish(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
             self.ended.set_exception(asyncio.CancelledError())
-        elif isinstance(error := task.exception(), SystemExit | KeyboardInterrupt):
-            self.ended.set_exception(RuntimeError(f"user code raised {error!r}"))
-        elif error is not None:
+        elif isinstance(error := task.exception(), Exception):
             self.ended.set_exception(error)
+        elif error is not None:  # SystemExit and their like: nobody who waits for a run expects them
+            self.ended.set_exception(RuntimeError(f"user code raised {error!r}"))
         else:
             self.ended.set_result(task.result())
 

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import structlog
-from threadmill_chassis import logs
 from threadmill_chassis.grpc_server import serving
 from threadmill_chassis.lifecycle import run_process, supervised
+from threadmill_chassis.startup import read_settings
 
 from threadmill_runs.executor.graphs.config_file import read_config
 from threadmill_runs.executor.graphs.registry import GraphRegistry
@@ -26,8 +26,7 @@ def main() -> None:
 
 
 async def _execute() -> None:
-    settings = ExecutorSettings()  # pydantic-settings reads the environment
-    logs.configure(settings, "executor")
+    settings = read_settings(ExecutorSettings, "executor")
     share_clients_between_loops()
     tap.install()
     registry = GraphRegistry.load(read_config(settings.config))

@@ -25,4 +25,7 @@ class ExecutorSettings(ProcessSettings):
     slots: int = Field(
         default=10, gt=0, le=1000, validation_alias=AliasChoices("THREADMILL_SLOTS", "N_JOBS_PER_WORKER")
     )
+    api_url: str = Field(default="", validation_alias=AliasChoices("THREADMILL_API_URL", "LANGGRAPH_API_URL"))
     drain_seconds: float = Field(default=30.0, ge=0)
+    checkpoint_pickle: bool = False
+    """Pickle what msgpack cannot encode, and unpickle it: whoever can write checkpoints can then run code here."""

@@ -4,14 +4,17 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from threadmill_chassis.grpc_client import open_channel
 from threadmill_chassis.grpc_server import Registration
 from threadmill_protos.runs.v1 import assistants_pb2, executors_pb2, executors_pb2_grpc, graphs_pb2_grpc
 from threadmill_protos.store.v1 import store_pb2_grpc
-from threadmill_protos.threads.v1 import checkpoints_pb2_grpc, threads_pb2_grpc
+from threadmill_protos.threads.v1 import checkpoints_pb2_grpc
 
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
+from threadmill_runs.executor.checkpoints.update_saver import UpdateSaver
 from threadmill_runs.executor.control.link import ControlLink
+from threadmill_runs.executor.embedding import servicer as embedding
 from threadmill_runs.executor.graphs.registry import GraphRegistry
 from threadmill_runs.executor.graphs.views import GraphsServicer
 from threadmill_runs.executor.loops import UserLoops
@@ -47,8 +50,13 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
     loops = UserLoops()
     stack.callback(loops.close)
 
-    def view_saver(*, require_idle: bool) -> GrpcSaver:
-        return GrpcSaver(checkpoints, control_loop, require_idle=require_idle)
+    serde = JsonPlusSerializer(pickle_fallback=settings.checkpoint_pickle)
+
+    def view_saver() -> GrpcSaver:
+        return GrpcSaver(checkpoints, control_loop, serde=serde)
+
+    def update_saver() -> UpdateSaver:
+        return UpdateSaver(checkpoints, control_loop, serde=serde)
 
     def start(assignment: executors_pb2.AttachResponse.Assignment) -> Attempt:
         outbox = Outbox(control_loop)
@@ -61,13 +69,18 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
             None
             if assignment.stateless
             else GrpcSaver(
-                checkpoints, control_loop, fence=assignment.fence, on_fenced=lose, before_write=outbox.delivered
+                checkpoints,
+                control_loop,
+                fence=assignment.fence,
+                serde=serde,
+                on_fenced=lose,
+                before_write=outbox.delivered,
             )
         )
         header = executors_pb2.ReportRequest.Header(fence=assignment.fence, thread_id=assignment.thread_id)
-        execution = Execution(assignment, RunKwargs.of(assignment), registry, saver, store, outbox)
+        execution = Execution(assignment, RunKwargs.of(assignment, settings.api_url), registry, saver, store, outbox)
         reporter = Reporter(executors, header, outbox)
-        attempt = Attempt(execution, reporter, loops, saver, lambda: view_saver(require_idle=False))
+        attempt = Attempt(execution, reporter, loops, saver, view_saver)
         return attempt
 
     graphs = [
@@ -76,13 +89,14 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
         )
         for info in registry.describe()
     ]
-    servicer = GraphsServicer(registry, loops, view_saver, store, threads_pb2_grpc.ThreadsStub(threads_channel))
+    servicer = GraphsServicer(registry, loops, view_saver, store, update_saver)
     return Executor(
         registrations=[
             Registration(
                 "threadmill.runs.v1.Graphs",
                 lambda server: graphs_pb2_grpc.add_GraphsServicer_to_server(servicer, server),
-            )
+            ),
+            embedding.registration(settings, loops),
         ],
         link=ControlLink(executors, settings.executor_id, settings.slots, graphs, start),
         loops=loops,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations  # the async stubs exist for type checkers only
 
+from math import isfinite
 from typing import Any
+from uuid import UUID, uuid5
 
 import orjson
 import structlog
@@ -12,17 +14,18 @@ from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
 from threadmill_runs.assistants.domain import Assistant
-from threadmill_runs.assistants.repo import AssistantRepo
-from threadmill_runs.errors import ThreadBusy
+from threadmill_runs.assistants.repo import AssistantRepo, is_uuid
+from threadmill_runs.errors import RunNotFound, ThreadBusy
 from threadmill_runs.queue.cancelling import Canceller
 from threadmill_runs.queue.ending import RunEnder
-from threadmill_runs.queue.repo import QueueRepo
+from threadmill_runs.queue.repo import BUSY, QueueRepo
 from threadmill_runs.queue.run import CancelAction, NewRun, Run, Strategy
 from threadmill_runs.queue.signals import Signals
 
 log = structlog.get_logger(__name__)
 
-BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+# Centuries ahead or back mean a caller's mistake, and are beyond what Postgres can add to a date.
+LONGEST_DELAY_SECONDS = 100 * 366 * 86_400
 
 STRATEGIES = {
     runs_pb2.MULTITASK_STRATEGY_UNSPECIFIED: Strategy.ENQUEUE,
@@ -54,7 +57,12 @@ class Acceptor:
         self._signals = signals
 
     async def accept(self, request: runs_pb2.CreateRunRequest) -> Run:
-        """Queues a run; raises InvalidAssistant, AssistantNotFound, ThreadBusy, and threads' THREAD_NOT_FOUND."""
+        """Queues a run.
+
+        Raises InvalidArgument, InvalidAssistant, AssistantNotFound, ThreadBusy, and threads' THREAD_NOT_FOUND;
+        RunNotFound for a repeated call whose run has ended and left nothing behind.
+        """
+        check(request)
         if request.run_id and (known := await self._repo.get(request.run_id)) is not None:
             return await self._repeated(known)
         assistant = await self._assistants.resolve(request.assistant_id)
@@ -62,20 +70,16 @@ class Acceptor:
         stateless = not request.thread_id
         run_id = request.run_id or new_id()
         strategy = Strategy.ENQUEUE if stateless else STRATEGIES[request.multitask_strategy]
-        # A stateless run's thread has the run's own id, so that a repeated call finds the same thread.
-        thread_id = request.thread_id or run_id
+        thread_id = thread_of(request, run_id)
         if strategy is Strategy.REJECT and await self._other_active(thread_id, run_id):
             raise ThreadBusy(BUSY)
         thread = await self._begin(request, assistant, thread_id, run_id)
         new = _new_run(request, assistant, merged, thread, run_id, strategy, stateless=stateless)
         try:
             run, active = await self._repo.insert(new)
-        except InvalidArgument:
+        except (InvalidArgument, ThreadBusy, RunNotFound):
             await self._abandon(new)
             raise
-        if run.run_id != run_id:
-            await self._abandon(new)
-            raise ThreadBusy(BUSY)
         if active and strategy in SUPERSEDING:
             await self._canceller.cancel(active, SUPERSEDING[strategy], f"superseded by run {run_id}")
         log.info("run_created", run_id=run_id, thread_id=thread_id, graph_id=run.graph_id, strategy=strategy.value)
@@ -117,8 +121,43 @@ class Acceptor:
                 thread_id=new.thread_id,
                 fence={"run_id": new.run_id, "token": 0},  # type: ignore[arg-type]  # protobuf takes dicts for messages
                 resting=threads_pb2.RestingState(),
+                delete_thread=new.stateless,
             )
         )
+
+
+def thread_of(request: runs_pb2.CreateRunRequest, run_id: str) -> str:
+    """The run's thread: the one that is named, or its own, which a repeated call must find again.
+
+    A thread that disappears with its run has the run's id, by which the reconciler knows it; one that is kept has not.
+    """
+    if request.thread_id:
+        return request.thread_id
+    return str(uuid5(UUID(run_id), "thread")) if request.keep_on_completion else run_id
+
+
+def check(request: runs_pb2.CreateRunRequest) -> None:
+    """Refuses what would fail later as an internal error, and brings ids into one spelling. Raises InvalidArgument."""
+    for name, kind in (("run_id", "run"), ("thread_id", "thread")):
+        text = getattr(request, name)
+        if text and not is_uuid(text):
+            raise InvalidArgument(f"Invalid {kind} ID")
+        setattr(request, name, str(UUID(text)) if text else "")
+    for name in ("config_json", "context_json", "metadata_json", "checkpoint_json", "header_configurable_json"):
+        _check_object(getattr(request, name), name.removesuffix("_json"))
+    if not isfinite(request.after_seconds) or abs(request.after_seconds) > LONGEST_DELAY_SECONDS:
+        raise InvalidArgument("after_seconds: must be at most 100 years")
+    if request.feedback_keys:
+        raise InvalidArgument("feedback_keys: this server has no LangSmith that could make URLs for them")
+
+
+def _check_object(json: bytes, name: str) -> None:
+    try:
+        wrong = json and not isinstance(orjson.loads(json), dict)
+    except orjson.JSONDecodeError:
+        wrong = True
+    if wrong:
+        raise InvalidArgument(f"{name}: must be a JSON object")
 
 
 def _new_run(
@@ -134,6 +173,7 @@ def _new_run(
     metadata = {
         **orjson.loads(assistant.metadata_json),
         **({} if stateless else orjson.loads(thread.metadata_json or b"{}")),
+        **(merged[0].get("metadata") or {}),
         **orjson.loads(request.metadata_json or b"{}"),
         "assistant_id": assistant.assistant_id,
     }
@@ -170,6 +210,8 @@ def _kwargs(
         "user_id": "",
         **orjson.loads(request.header_configurable_json or b"{}"),
         **config.get("configurable", {}),
+        # Tells the executor that what `context` mirrors here is to be cut down to what the graph declares.
+        **({"__context_provided__": True} if request.context_json not in (b"", b"{}", b"null") else {}),
         **orjson.loads(request.checkpoint_json or b"{}"),
         "thread_id": thread_id,
         "run_id": run_id,
@@ -180,7 +222,7 @@ def _kwargs(
         "langgraph_auth_user_id": "",
         "langgraph_auth_permissions": [],
     }
-    config["metadata"] = {**metadata, **(config.get("metadata") or {})}
+    config["metadata"] = metadata
     durability = request.durability or (
         "exit" if request.checkpoint_during is False and request.HasField("checkpoint_during") else "async"
     )
@@ -198,7 +240,7 @@ def _kwargs(
             "temporary": stateless and not request.keep_on_completion,
             "subgraphs": request.stream_subgraphs,
             "resumable": request.stream_resumable,
-            "checkpoint_during": durability != "exit",
+            "checkpoint_during": request.checkpoint_during or not request.HasField("checkpoint_during"),
             "durability": durability,
         }
     )

@@ -16,6 +16,9 @@ from threadmill_runs.queue.run import CancelAction, Claim
 
 log = structlog.get_logger(__name__)
 
+# Messages that an executor may leave unread before its stream is given up, beyond what its slots explain.
+OUTBOX_SPARE = 1000
+
 CANCEL_ACTIONS = {
     CancelAction.INTERRUPT: runs_pb2.CANCEL_ACTION_INTERRUPT,
     CancelAction.ROLLBACK: runs_pb2.CANCEL_ACTION_ROLLBACK,
@@ -39,8 +42,22 @@ class Attachment:
         return 0 if self.draining else max(0, self.slots - len(self.held))
 
     def send(self, response: executors_pb2.AttachResponse) -> None:
-        """Queues a message; bounded by what the executor can hold: slots, cancels and lost leases."""
-        self.outbox.put_nowait(response)
+        """Queues a message. An executor that reads none any more loses its stream, and with it in time its runs."""
+        if self.outbox.qsize() < self.slots + OUTBOX_SPARE:
+            self.outbox.put_nowait(response)
+        else:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Ends the stream; a well executor attaches again, here or at another replica."""
+        while not self.outbox.empty():
+            self.outbox.get_nowait()
+        self.outbox.put_nowait(None)
+
+    def drop(self, fence: common_pb2.Fence) -> None:
+        """The executor has this attempt no more; a later attempt of the same run may be its own as well."""
+        if self.held.get(fence.run_id) == fence.token:
+            del self.held[fence.run_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,11 @@ class Dispatcher:
         self._timing = timing
         self._attachments: dict[str, Attachment] = {}
         self._awake = asyncio.Event()
+        # While a claim is under way, runs are nobody's yet: stops that find no owner wait for its end.
+        self._claiming = False
+        self._unowned_stops: set[str] = set()
+        self._telling: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     @property
     def attachments(self) -> list[Attachment]:
@@ -73,12 +95,21 @@ class Dispatcher:
         return any(attachment.free for attachment in self._attachments.values())
 
     def attach(self, attachment: Attachment) -> None:
-        """An executor is here; an older stream of the same executor is replaced."""
+        """An executor is here; an older stream of the same executor is replaced. Unavailable once stopped."""
+        if self._stopped:
+            raise Unavailable("this replica is about to stop")
         previous = self._attachments.get(attachment.executor_id)
         self._attachments[attachment.executor_id] = attachment
         if previous is not None:
-            previous.outbox.put_nowait(None)
+            previous.hang_up()
         self.wake()
+
+    def stop(self) -> None:
+        """Sends the executors away, to other replicas; their runs go on."""
+        self._stopped = True
+        for attachment in self._attachments.values():
+            attachment.draining = True
+            attachment.hang_up()
 
     def detach(self, attachment: Attachment) -> bool:
         """Its stream has ended; False if a newer stream of the executor has taken over."""
@@ -87,15 +118,23 @@ class Dispatcher:
         del self._attachments[attachment.executor_id]
         return True
 
-    def stop_run(self, run_id: str) -> asyncio.Task[None] | None:
+    def stop_run(self, run_id: str) -> None:
         """Passes a stop on if the run executes here; the database says what is to be done with it."""
         for attachment in self._attachments.values():
             if run_id in attachment.held:
-                return asyncio.ensure_future(self._tell(attachment, run_id, attachment.held[run_id]))
-        return None
+                task = asyncio.create_task(self._tell(attachment, run_id, attachment.held[run_id]))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
+                return
+        if self._claiming:
+            self._unowned_stops.add(run_id)
 
     async def _tell(self, attachment: Attachment, run_id: str, token: int) -> None:
-        run = await self._repo.owned(run_id, token)
+        try:
+            run = await self._repo.owned(run_id, token)
+        except Unavailable:  # the next heartbeat says the same
+            log.warning("stop_not_passed_on", run_id=run_id)
+            return
         fence = common_pb2.Fence(run_id=run_id, token=token)
         if run is None:
             attachment.send(executors_pb2.AttachResponse(lease_lost=fence))
@@ -123,19 +162,31 @@ class Dispatcher:
         again = False
         for attachment in waiting:
             wanted = attachment.free
+            claimed = await self._claim_for(attachment, wanted)
+            again = again or (claimed == wanted and bool(attachment.free))
+        return again
+
+    async def _claim_for(self, attachment: Attachment, wanted: int) -> int:
+        self._claiming = True
+        try:
             claims = await self._repo.claim(
                 attachment.executor_id, attachment.graph_ids, wanted, self._timing.lease_seconds
             )
             for claim in claims:
                 await self._assign(attachment, claim)
-            again = again or (len(claims) == wanted and bool(attachment.free))
-        return again
+        finally:
+            self._claiming = False
+            for run_id in self._unowned_stops:  # those that have an owner now are passed on, after the assignment
+                self.stop_run(run_id)
+            self._unowned_stops.clear()
+        return len(claims)
 
     async def _assign(self, attachment: Attachment, claim: Claim) -> None:
         run = claim.run
         metadata = orjson.dumps({"run_id": run.run_id, "attempt": run.attempt})
         try:
-            await self._events.append(run.thread_id, run.token, [event(run.run_id, "metadata", metadata)], 0)
+            first = [event(run.run_id, "metadata", metadata)]
+            await self._events.append(run.thread_id, run.token, first, 0, opens=True)
         except (RedisError, OSError) as error:  # the attempt's first event opens the log as well
             log.warning("metadata_not_published", run_id=run.run_id, error=repr(error))
         attachment.held[run.run_id] = run.token

@@ -10,9 +10,11 @@ from __future__ import annotations  # the async stubs exist for type checkers on
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import grpc
 import orjson
 import structlog
 from redis.exceptions import RedisError
+from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.runs.v1 import executors_pb2
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
@@ -79,7 +81,10 @@ class RunEnder:
         run = await self._repo.owned(run_id, token)
         if run is None:
             raise LeaseLost(f"run {run_id} is no longer this attempt's")
-        cancelled = outcome.result == executors_pb2.Outcome.RESULT_CANCELLED
+        # A run that is to be undone is undone, even if it finished before its executor heard of it.
+        cancelled = (
+            outcome.result == executors_pb2.Outcome.RESULT_CANCELLED or run.cancel_action is CancelAction.ROLLBACK
+        )
         ending = Ending(
             outcome,
             (run.cancel_action or CancelAction.INTERRUPT) if cancelled else None,
@@ -100,19 +105,31 @@ class RunEnder:
         await self.close_stream(run, token, ending, outcome.error_json if announce_error else b"")
         await self._signals.wake()
 
-    async def end_unstarted(self, run: Run, action: CancelAction) -> None:
-        """Finishes what `request_cancel` began for a pending run: thread, row of a rolled-back run, stream."""
+    async def end_unstarted(self, run: Run) -> None:
+        """Finishes what `request_cancel` began for a pending run: thread, row of a rolled-back run, stream.
+
+        May be repeated.
+        """
+        action = run.cancel_action or CancelAction.INTERRUPT
         outcome = executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED, has_next=True)
         ending = Ending(outcome, action, run.cancel_reason or "")
-        if run.token:  # an earlier attempt may have left checkpoints
-            await self._settle_thread(run, run.token, ending)
-        else:
+        if not run.token or not await self._settled(run, ending):
             await self.forget(run, 0)
         if ending.rolled_back or (run.stateless and not run.keep_thread):
             await self._repo.delete(run.run_id)
         self._webhooks.ended()
         await self.close_stream(run, run.token, ending)
         await self._signals.wake()
+
+    async def _settled(self, run: Run, ending: Ending) -> bool:
+        """An earlier attempt may have left checkpoints. False if a later run of the thread has begun meanwhile."""
+        try:
+            await self._settle_thread(run, run.token, ending)
+        except grpc.aio.AioRpcError as error:
+            if reason_of(error) != LeaseLost.reason:
+                raise
+            return False
+        return True
 
     async def foresee_cancel(self, run_ids: Sequence[str], action: CancelAction, reason: str) -> None:
         """To be called before `request_cancel`, which ends pending runs by itself."""
@@ -183,7 +200,7 @@ def _told(ending: Ending) -> RunEnding:
 
 def _end_data(ending: Ending) -> bytes:
     data: dict[str, object] = {"status": _final_status(ending)}
-    if ending.outcome.several_interrupts_json:
+    if ending.outcome.several_interrupts_json and not ending.rolled_back:
         data["interrupts"] = orjson.Fragment(ending.outcome.several_interrupts_json)
     return orjson.dumps(data)
 

@@ -14,7 +14,7 @@ from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 from threadmill_runs.errors import LeaseLost
 from threadmill_runs.queue.ending import RunEnder, lost_outcome
 from threadmill_runs.queue.repo import QueueRepo
-from threadmill_runs.queue.run import Run
+from threadmill_runs.queue.run import Run, RunState
 from threadmill_runs.queue.signals import Signals
 
 log = structlog.get_logger(__name__)
@@ -64,14 +64,20 @@ class Reaper:
             await self._ender.end(run.run_id, run.token, outcome, announce_error=True)
         except LeaseLost:
             return
+        except (Unavailable, grpc.aio.AioRpcError) as error:  # the others' turn; this one's lease ends once more
+            log.warning("end_of_lost_run_postponed", run_id=run.run_id, error=str(error))
 
 
 class Reconciler:
-    """Frees threads that a crash left busy: between BeginRun and the insert, or between an end and EndRun."""
+    """Frees threads that a crash left busy: between BeginRun and the insert, or between an end and EndRun.
 
-    def __init__(self, repo: QueueRepo, threads: threads_pb2_grpc.ThreadsAsyncStub) -> None:
+    Threads that were to disappear with their run do.
+    """
+
+    def __init__(self, repo: QueueRepo, threads: threads_pb2_grpc.ThreadsAsyncStub, ender: RunEnder) -> None:
         self._repo = repo
         self._threads = threads
+        self._ender = ender
 
     async def run(self, interval_seconds: float) -> None:
         """Reconciles for ever."""
@@ -83,7 +89,10 @@ class Reconciler:
                 log.warning("reconciling_postponed", error=str(error))
 
     async def reconcile(self, min_age_seconds: float) -> int:
-        """One pass over all busy threads; answers how many runs it took off their threads."""
+        """One pass over all busy threads and leftover runs; answers how many runs it took off their threads."""
+        for run in await self._repo.leftovers(min_age_seconds, BATCH):
+            log.warning("leftover_run_removed", run_id=run.run_id, thread_id=run.thread_id, state=run.state)
+            await self._ender.end_unstarted(run)
         after, freed = "", 0
         while True:
             page = await self._threads.ListActiveRuns(
@@ -102,9 +111,20 @@ class Reconciler:
             if state is not None and state.active:
                 continue
             log.warning("thread_freed", thread_id=active.thread_id, run_id=active.run_id, state=state)
-            fence = common_pb2.Fence(run_id=active.run_id, token=0)
-            await self._threads.EndRun(
-                threads_pb2.EndRunRequest(thread_id=active.thread_id, fence=fence, resting=threads_pb2.RestingState())
-            )
+            run = await self._repo.get(active.run_id) if state is RunState.INTERRUPTED else None
+            if run is not None:
+                await self._ender.end_unstarted(run)
+            await self._take_off(active)
             freed += 1
         return freed
+
+    async def _take_off(self, active: threads_pb2.ListActiveRunsResponse.ActiveRun) -> None:
+        """Changes nothing if the run has been taken off its thread already."""
+        await self._threads.EndRun(
+            threads_pb2.EndRunRequest(
+                thread_id=active.thread_id,
+                fence=common_pb2.Fence(run_id=active.run_id, token=0),
+                resting=threads_pb2.RestingState(),
+                delete_thread=active.thread_id == active.run_id,  # the thread of a run that leaves nothing behind
+            )
+        )

@@ -5,10 +5,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from threadmill_chassis.errors import InvalidArgument
 from threadmill_chassis.postgres import Connection, Pool, PostgresSettings, all_rows, connection, transaction
 
+from threadmill_runs.errors import RunNotFound, ThreadBusy
 from threadmill_runs.queue.run import CancelAction, Claim, NewRun, Run, RunState, Strategy
+from threadmill_runs.statement import Statement, storable
+
+BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """What a listing asks for; None (or empty JSON) means anything."""
+
+    thread_id: str | None = None
+    state: RunState | None = None
+    assistant_id: str | None = None
+    metadata_json: bytes = b""
+
+    def statement(self) -> Statement:
+        """Its conditions. Each alone has an index; together, Postgres takes the one that leaves least."""
+        statement = Statement()
+        statement.holds("thread_id = ?::uuid", self.thread_id)
+        statement.holds("status = ?", self.state and self.state.value)
+        statement.holds("assistant_id = ?::uuid", self.assistant_id)
+        statement.holds("metadata @> ?::jsonb", self.metadata_json.decode())
+        return statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +63,8 @@ class QueueRepo:
         """Accepts a run; the same id again answers the run that is there.
 
         Answers also the runs that were active on its thread, for the strategies that act on them (else none).
-        With `reject` and an active run it answers that one, unchanged.
+        Raises ThreadBusy with `reject` and an active run; RunNotFound if the run was accepted before, has ended, and
+        left nothing behind.
         """
         open_database = connection if new.strategy is Strategy.ENQUEUE else transaction
         async with open_database(self._pool, self._settings) as db:
@@ -54,12 +77,14 @@ class QueueRepo:
                 row = await self._insert_row(db, new)
             if row is None:
                 row = await self._sql.get_run(db, run_id=new.run_id, thread_id=None)
-            if row is None:  # refused: `reject`
-                row = await self._sql.get_run(db, run_id=active[0], thread_id=None)
+        if row is None and active and new.strategy is Strategy.REJECT:
+            raise ThreadBusy(BUSY)
+        if row is None:
+            raise RunNotFound("Run not found: it has ended and was not to be kept")
         return Run.from_record(row), active
 
     async def _insert_row(self, db: Connection, new: NewRun) -> Any:
-        try:
+        with storable("metadata"):
             return await self._sql.insert_run(
                 db,
                 run_id=new.run_id,
@@ -74,8 +99,6 @@ class QueueRepo:
                 request_id=new.request_id,
                 after_seconds=new.after_seconds,
             )
-        except asyncpg.UntranslatableCharacterError as error:
-            raise InvalidArgument("metadata must not contain the character U+0000") from error
 
     async def get(self, run_id: str, thread_id: str | None = None) -> Run | None:
         """One run, on the given thread if one is given."""
@@ -89,32 +112,29 @@ class QueueRepo:
             rows = await all_rows(self._sql.get_run_states(db, run_ids=list(run_ids)))
         return {str(row["run_id"]): RunState(row["status"]) for row in rows}
 
-    async def list_of_thread(self, thread_id: str, state: RunState | None, limit: int, offset: int) -> list[Run]:
-        """A page of a thread's runs, newest first."""
+    async def existing(self, run_ids: Sequence[str], thread_id: str | None) -> list[str]:
+        """Those of the runs that exist, on the given thread if one is given."""
         async with connection(self._pool, self._settings) as db:
-            rows = await all_rows(
-                self._sql.list_thread_runs(
-                    db, thread_id=thread_id, status=state and state.value, limit=limit, offset=offset
-                )
-            )
+            rows = await all_rows(self._sql.existing_run_ids(db, run_ids=list(run_ids), thread_id=thread_id))
+        return [str(row["run_id"]) for row in rows]
+
+    async def leftovers(self, min_age_seconds: float, limit: int) -> list[Run]:
+        """Ended runs whose rows were to be deleted; the replica that was at it died."""
+        async with connection(self._pool, self._settings) as db:
+            rows = await all_rows(self._sql.leftover_runs(db, min_age_seconds=min_age_seconds, limit=limit))
         return [Run.from_record(row) for row in rows]
 
-    async def search(
-        self, state: RunState | None, assistant_id: str | None, metadata_json: bytes, limit: int, offset: int
-    ) -> list[Run]:
-        """A page of all runs, newest first."""
+    async def still_active(self, run_ids: Sequence[str]) -> set[str]:
+        """Those of the runs that have yet to end."""
+        return {run_id for run_id, state in (await self.states(run_ids)).items() if state.active}
+
+    async def search(self, wanted: RunFilter, limit: int, offset: int) -> list[Run]:
+        """A page of the runs that match, newest first."""
+        statement = wanted.statement()
+        sql = statement.page("runs.run", ("created_at", "seq"), limit, offset, ascending=False)
         async with connection(self._pool, self._settings) as db:
-            rows = await all_rows(
-                self._sql.search_runs(
-                    db,
-                    thread_id=None,
-                    status=state and state.value,
-                    assistant_id=assistant_id,
-                    metadata=metadata_json.decode() or None,
-                    limit=limit,
-                    offset=offset,
-                )
-            )
+            with storable("metadata"):
+                rows = await db.fetch(sql, *statement.parameters)
         return [Run.from_record(row) for row in rows]
 
     async def claim(self, executor_id: str, graph_ids: Sequence[str], limit: int, lease_seconds: float) -> list[Claim]:
@@ -215,10 +235,10 @@ class QueueRepo:
             row = await self._sql.delete_run(db, run_id=run_id, thread_id=thread_id)
         return (Run.from_record(row), row["new_token"]) if row else None
 
-    async def delete_of_thread(self, thread_id: str) -> list[tuple[Run, int]]:
-        """Deletes all runs of a thread, each with a token as `delete` answers it."""
+    async def delete_of_thread(self, thread_id: str, limit: int) -> list[tuple[Run, int]]:
+        """Deletes runs of a thread, up to `limit`, each with a token as `delete` answers it."""
         async with connection(self._pool, self._settings) as db:
-            rows = await all_rows(self._sql.delete_thread_runs(db, thread_id=thread_id))
+            rows = await all_rows(self._sql.delete_thread_runs(db, thread_id=thread_id, limit=limit))
         return [(Run.from_record(row), row["new_token"]) for row in rows]
 
     async def stats(self) -> dict[str, Any]:

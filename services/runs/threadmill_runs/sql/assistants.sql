@@ -1,3 +1,8 @@
+-- name: lock_announcements()!
+-- One announcement at a time: each writes all graphs of its executor, and two that list them in another order would
+-- wait for each other for ever.
+SELECT pg_advisory_xact_lock(hashtextextended('runs.graph', 0));
+
 -- name: see_executor(executor_id, graph_ids)!
 INSERT INTO runs.executor (executor_id, graph_ids) VALUES (:executor_id, :graph_ids::text[])
 ON CONFLICT (executor_id) DO UPDATE SET seen_at = now(), graph_ids = excluded.graph_ids;
@@ -5,7 +10,12 @@ ON CONFLICT (executor_id) DO UPDATE SET seen_at = now(), graph_ids = excluded.gr
 -- name: forget_executors(executor_id, seconds)!
 -- The one that has detached, and those that have not been seen for long.
 DELETE FROM runs.executor
-WHERE executor_id = :executor_id OR seen_at < now() - :seconds::float8 * interval '1 second';
+WHERE executor_id IN (
+    SELECT executor_id FROM runs.executor
+    WHERE executor_id = :executor_id OR seen_at < now() - :seconds::float8 * interval '1 second'
+    ORDER BY executor_id
+    FOR UPDATE SKIP LOCKED
+);
 
 -- name: upsert_graph(graph_id, executor_id, position, name, description, error)!
 INSERT INTO runs.graph (graph_id, executor_id, position, name, description, error)
@@ -67,30 +77,6 @@ RETURNING a.*;
 
 -- name: delete_assistant(assistant_id)^
 DELETE FROM runs.assistant WHERE assistant_id = :assistant_id RETURNING assistant_id;
-
--- name: search_assistants(metadata, graph_id, name, sort_by, ascending, limit, offset)
-SELECT * FROM runs.assistant
-WHERE (:metadata::jsonb IS NULL OR metadata @> :metadata)
-  AND (:graph_id::text IS NULL OR graph_id = :graph_id)
-  AND (:name::text IS NULL OR position(lower(:name) IN lower(name)) > 0)
-ORDER BY
-  CASE WHEN :sort_by = 'created_at' AND :ascending THEN created_at END ASC,
-  CASE WHEN :sort_by = 'created_at' AND NOT :ascending THEN created_at END DESC,
-  CASE WHEN :sort_by = 'updated_at' AND :ascending THEN updated_at END ASC,
-  CASE WHEN :sort_by = 'updated_at' AND NOT :ascending THEN updated_at END DESC,
-  CASE WHEN :sort_by = 'name' AND :ascending THEN name END ASC,
-  CASE WHEN :sort_by = 'name' AND NOT :ascending THEN name END DESC,
-  CASE WHEN :sort_by = 'graph_id' AND :ascending THEN graph_id END ASC,
-  CASE WHEN :sort_by = 'graph_id' AND NOT :ascending THEN graph_id END DESC,
-  CASE WHEN :ascending THEN assistant_id END ASC,
-  CASE WHEN NOT :ascending THEN assistant_id END DESC
-LIMIT :limit OFFSET :offset;
-
--- name: count_assistants(metadata, graph_id, name)$
-SELECT count(*) FROM runs.assistant
-WHERE (:metadata::jsonb IS NULL OR metadata @> :metadata)
-  AND (:graph_id::text IS NULL OR graph_id = :graph_id)
-  AND (:name::text IS NULL OR position(lower(:name) IN lower(name)) > 0);
 
 -- name: list_versions(assistant_id, metadata, limit, offset)
 SELECT v.*, v.created_at AS updated_at FROM runs.assistant_version v

@@ -30,37 +30,8 @@ UPDATE runs.cron SET enabled = false WHERE cron_id = :cron_id;
 DELETE FROM runs.cron WHERE cron_id = :cron_id RETURNING cron_id;
 
 -- name: delete_thread_crons(thread_id)!
-DELETE FROM runs.cron WHERE thread_id = :thread_id;
-
--- name: search_crons(assistant_id, thread_id, enabled, metadata, sort_by, ascending, limit, offset)
-SELECT * FROM runs.cron
-WHERE (:assistant_id::uuid IS NULL OR assistant_id = :assistant_id)
-  AND (:thread_id::uuid IS NULL OR thread_id = :thread_id)
-  AND (:enabled::boolean IS NULL OR enabled = :enabled)
-  AND (:metadata::jsonb IS NULL OR metadata @> :metadata)
-ORDER BY
-  CASE WHEN :sort_by = 'created_at' AND :ascending THEN created_at END ASC,
-  CASE WHEN :sort_by = 'created_at' AND NOT :ascending THEN created_at END DESC,
-  CASE WHEN :sort_by = 'updated_at' AND :ascending THEN updated_at END ASC,
-  CASE WHEN :sort_by = 'updated_at' AND NOT :ascending THEN updated_at END DESC,
-  CASE WHEN :sort_by = 'next_run_at' AND :ascending THEN next_run_at END ASC,
-  CASE WHEN :sort_by = 'next_run_at' AND NOT :ascending THEN next_run_at END DESC,
-  CASE WHEN :sort_by = 'end_time' AND :ascending THEN end_time END ASC,
-  CASE WHEN :sort_by = 'end_time' AND NOT :ascending THEN end_time END DESC,
-  CASE WHEN :sort_by = 'assistant_id' AND :ascending THEN assistant_id END ASC,
-  CASE WHEN :sort_by = 'assistant_id' AND NOT :ascending THEN assistant_id END DESC,
-  CASE WHEN :sort_by = 'thread_id' AND :ascending THEN thread_id END ASC,
-  CASE WHEN :sort_by = 'thread_id' AND NOT :ascending THEN thread_id END DESC,
-  CASE WHEN :ascending THEN cron_id END ASC,
-  CASE WHEN NOT :ascending THEN cron_id END DESC
-LIMIT :limit OFFSET :offset;
-
--- name: count_crons(assistant_id, thread_id, enabled, metadata)$
-SELECT count(*) FROM runs.cron
-WHERE (:assistant_id::uuid IS NULL OR assistant_id = :assistant_id)
-  AND (:thread_id::uuid IS NULL OR thread_id = :thread_id)
-  AND (:enabled::boolean IS NULL OR enabled = :enabled)
-  AND (:metadata::jsonb IS NULL OR metadata @> :metadata);
+DELETE FROM runs.cron
+WHERE cron_id IN (SELECT cron_id FROM runs.cron WHERE thread_id = :thread_id ORDER BY cron_id FOR UPDATE);
 
 -- name: lock_due_crons(limit)
 -- Replicas that look at the same moment skip each other's rows, and find them moved on afterwards.

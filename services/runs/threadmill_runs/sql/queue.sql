@@ -9,11 +9,20 @@ ORDER BY created_at, seq;
 
 -- name: insert_run(run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy, stateless, keep_thread, request_id, after_seconds)^
 -- A cron's tick is done with the very statement that creates its run: no crash between the two, no second run.
-WITH fired AS (DELETE FROM runs.cron_firing WHERE run_id = :run_id)
+-- A run whose row goes with its end leaves its id in runs.temporary_run, so that a repeated create finds it there.
+WITH fired AS (
+    DELETE FROM runs.cron_firing WHERE run_id = :run_id
+), known AS (
+    INSERT INTO runs.temporary_run (run_id)
+    SELECT :run_id WHERE NOT :keep_thread
+    ON CONFLICT (run_id) DO NOTHING
+    RETURNING run_id
+)
 INSERT INTO runs.run (run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy,
                       stateless, keep_thread, request_id, created_at)
-VALUES (:run_id, :thread_id, :assistant_id, :graph_id, :metadata, :kwargs, :multitask_strategy,
-        :stateless, :keep_thread, :request_id, clock_timestamp() + :after_seconds::float8 * interval '1 second')
+SELECT :run_id, :thread_id, :assistant_id, :graph_id, :metadata, :kwargs, :multitask_strategy,
+       :stateless, :keep_thread, :request_id, clock_timestamp() + :after_seconds::float8 * interval '1 second'
+WHERE :keep_thread OR EXISTS (SELECT FROM known)
 ON CONFLICT (run_id) DO NOTHING
 RETURNING *;
 
@@ -21,23 +30,12 @@ RETURNING *;
 SELECT * FROM runs.run
 WHERE run_id = :run_id AND (:thread_id::uuid IS NULL OR thread_id = :thread_id);
 
+-- name: existing_run_ids(run_ids, thread_id)
+SELECT run_id FROM runs.run
+WHERE run_id = ANY(:run_ids::uuid[]) AND (:thread_id::uuid IS NULL OR thread_id = :thread_id);
+
 -- name: get_run_states(run_ids)
 SELECT run_id, status FROM runs.run WHERE run_id = ANY(:run_ids::uuid[]);
-
--- name: list_thread_runs(thread_id, status, limit, offset)
-SELECT * FROM runs.run
-WHERE thread_id = :thread_id AND (:status::text IS NULL OR status = :status)
-ORDER BY created_at DESC, seq DESC
-LIMIT :limit OFFSET :offset;
-
--- name: search_runs(thread_id, status, assistant_id, metadata, limit, offset)
-SELECT * FROM runs.run
-WHERE (:thread_id::uuid IS NULL OR thread_id = :thread_id)
-  AND (:status::text IS NULL OR status = :status)
-  AND (:assistant_id::uuid IS NULL OR assistant_id = :assistant_id)
-  AND (:metadata::jsonb IS NULL OR metadata @> :metadata)
-ORDER BY created_at DESC, seq DESC
-LIMIT :limit OFFSET :offset;
 
 -- name: claim_runs(graph_ids, limit, executor_id, lease_seconds)
 -- Takes the oldest runnable runs: due, for a graph that the executor serves, first of their thread.
@@ -75,19 +73,33 @@ RETURNING r.*,
     before.fence_token IS NOT NULL AS resuming,
     extract(epoch FROM clock_timestamp() - coalesce(r.started_at, clock_timestamp()))::float8 AS elapsed_seconds;
 
--- name: renew_leases(lease_seconds, executor_id, run_ids, tokens)
--- Heartbeat: whatever is not returned is no longer the executor's.
+-- name: renew_leases(run_ids, tokens, lease_seconds, executor_id)
+-- Heartbeat: whatever is not returned is no longer the executor's. Statements that lock several runs and wait for
+-- each other's locks (this one, shorten_leases, request_cancel, delete_thread_runs) all lock them by id: no deadlocks.
+WITH held AS (
+    SELECT r.run_id
+    FROM unnest(:run_ids::uuid[], :tokens::bigint[]) AS given (run_id, token)
+    JOIN runs.run r ON r.run_id = given.run_id AND r.fence_token = given.token
+    WHERE r.status = 'running'
+    ORDER BY r.run_id
+    FOR UPDATE OF r
+)
 UPDATE runs.run r
 SET lease_expires_at = clock_timestamp() + :lease_seconds::float8 * interval '1 second', executor_id = :executor_id
-FROM unnest(:run_ids::uuid[], :tokens::bigint[]) AS held (run_id, token)
-WHERE r.run_id = held.run_id AND r.fence_token = held.token AND r.status = 'running'
+WHERE r.run_id = ANY(ARRAY(SELECT run_id FROM held))
 RETURNING r.run_id, r.fence_token, r.cancel_action;
 
--- name: shorten_leases(grace_seconds, executor_id)!
+-- name: shorten_leases(executor_id, grace_seconds)!
 -- The executor's connection is gone: unless it comes back within the grace period, its runs go elsewhere.
-UPDATE runs.run
+WITH held AS (
+    SELECT run_id FROM runs.run
+    WHERE status = 'running' AND executor_id = :executor_id
+    ORDER BY run_id
+    FOR UPDATE
+)
+UPDATE runs.run r
 SET lease_expires_at = least(lease_expires_at, clock_timestamp() + :grace_seconds::float8 * interval '1 second')
-WHERE status = 'running' AND executor_id = :executor_id;
+WHERE r.run_id = ANY(ARRAY(SELECT run_id FROM held));
 
 -- name: release_run(run_id, token)^
 -- A draining executor hands back an unfinished run; the attempt is not spent.
@@ -137,9 +149,11 @@ SELECT * FROM runs.run
 WHERE run_id = :run_id AND fence_token = :token AND status = 'running';
 
 -- name: end_run(status, run_id, token)^
+-- A rollback that finds the thread settled has come too late, and is none.
 UPDATE runs.run
 SET status = :status, ended_at = clock_timestamp(), updated_at = clock_timestamp(),
-    executor_id = NULL, lease_expires_at = NULL
+    executor_id = NULL, lease_expires_at = NULL,
+    cancel_action = CASE cancel_action WHEN 'rollback' THEN 'interrupt' ELSE cancel_action END
 WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
 RETURNING *;
 
@@ -148,19 +162,27 @@ DELETE FROM runs.run
 WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
 RETURNING *;
 
--- name: request_cancel(action, reason, run_ids)
--- A cancel is a column first. Pending runs end here and now; running ones are told.
-UPDATE runs.run
+-- name: request_cancel(run_ids, action, reason)
+-- A cancel is a column first. Pending runs end here and now; running ones are told. Of two cancels the one that
+-- undoes more counts.
+WITH active AS (
+    SELECT run_id FROM runs.run
+    WHERE run_id = ANY(:run_ids::uuid[]) AND status IN ('pending', 'running')
+    ORDER BY run_id
+    FOR UPDATE
+)
+UPDATE runs.run r
 SET status = CASE status WHEN 'pending' THEN 'interrupted' ELSE status END,
     ended_at = CASE status WHEN 'pending' THEN clock_timestamp() ELSE ended_at END,
     -- An earlier attempt may still be alive somewhere: a new token shuts it out.
     fence_token = CASE WHEN status = 'pending' AND fence_token IS NOT NULL THEN nextval('runs.fence_token')
                        ELSE fence_token END,
-    cancel_action = coalesce(cancel_action, :action),
-    cancel_reason = coalesce(cancel_reason, :reason),
+    cancel_action = CASE WHEN :action = 'rollback' THEN :action ELSE coalesce(cancel_action, :action) END,
+    cancel_reason = CASE WHEN :action = 'rollback' AND cancel_action = 'interrupt' THEN :reason
+                         ELSE coalesce(cancel_reason, :reason) END,
     updated_at = clock_timestamp()
-WHERE run_id = ANY(:run_ids::uuid[]) AND status IN ('pending', 'running')
-RETURNING *;
+WHERE r.run_id = ANY(ARRAY(SELECT run_id FROM active))
+RETURNING r.*;
 
 -- name: cancellable_run_ids(statuses, limit)
 -- Runs that are being cancelled already are left out, so that page after page comes to an end.
@@ -171,9 +193,12 @@ DELETE FROM runs.run
 WHERE run_id = :run_id AND (:thread_id::uuid IS NULL OR thread_id = :thread_id)
 RETURNING *, nextval('runs.fence_token') AS new_token;
 
--- name: delete_thread_runs(thread_id)
-DELETE FROM runs.run WHERE thread_id = :thread_id
-RETURNING *, nextval('runs.fence_token') AS new_token;
+-- name: delete_thread_runs(thread_id, limit)
+WITH doomed AS (
+    SELECT run_id FROM runs.run WHERE thread_id = :thread_id ORDER BY run_id LIMIT :limit FOR UPDATE
+)
+DELETE FROM runs.run r WHERE r.run_id = ANY(ARRAY(SELECT run_id FROM doomed))
+RETURNING r.*, nextval('runs.fence_token') AS new_token;
 
 -- name: queue_stats()^
 SELECT count(*) FILTER (WHERE status = 'pending') AS pending_count,

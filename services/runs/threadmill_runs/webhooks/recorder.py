@@ -25,23 +25,27 @@ UNSTARTED = {
 
 
 class WebhookRecorder:
-    """What the ends of runs call. Cheap for the runs without a webhook, which are most. `on_ended` is set by wiring."""
+    """What the ends of runs call. Cheap for the runs without a webhook, which are most. `on_ended` is set by wiring.
 
-    def __init__(self, repo: WebhookRepo, threads: threads_pb2_grpc.ThreadsAsyncStub) -> None:
+    Not `enabled`: no call is planned; those that were planned before still go out.
+    """
+
+    def __init__(self, repo: WebhookRepo, threads: threads_pb2_grpc.ThreadsAsyncStub, *, enabled: bool = True) -> None:
         self._repo = repo
         self._threads = threads
+        self._enabled = enabled
         self.on_ended: Callable[[], None] = lambda: None
 
     async def record(self, run: Run, token: int, ending: RunEnding) -> None:
         """To be called when the thread is settled and the run is not terminal yet."""
-        url = webhook_of(run.kwargs_json)
+        url = webhook_of(run.kwargs_json) if self._enabled else None
         if url is not None:
             ending = replace(ending, values_json=await self._values(run, ending))
             await self._repo.record(run.run_id, token, url, record_document(run, ending))
 
     async def foresee_cancel(self, run_ids: Sequence[str], action: CancelAction, reason: str) -> None:
         """To be called before runs are cancelled: those that are still pending end with the cancel itself."""
-        for run in await self._repo.pending(run_ids):
+        for run in await self._repo.pending(run_ids) if self._enabled else ():
             url = webhook_of(run.kwargs_json)
             if url is not None:
                 status, error = UNSTARTED[action]

@@ -3,8 +3,9 @@
 UPDATE threads.thread SET fence = :token WHERE thread_id = :thread_id AND fence < :token;
 
 -- name: read_checkpoint(thread_id, checkpoint_ns, floor, ceiling)^
--- The newest checkpoint with floor <= id < ceiling and the thread's fence; nulls for what is missing.
-SELECT thread.fence, found.*
+-- The newest checkpoint with floor <= id < ceiling and what the thread's row says; nulls for what is missing.
+SELECT thread.fence, thread.chunk_epoch, (extract(epoch FROM thread.state_updated_at) * 1000000)::bigint AS state_micros,
+    found.*
 FROM (SELECT :thread_id::uuid AS wanted_id) AS wanted
 LEFT JOIN threads.thread ON thread.thread_id = wanted.wanted_id
 LEFT JOIN LATERAL (
@@ -19,7 +20,8 @@ LEFT JOIN LATERAL (
 SELECT * FROM threads.full_checkpoint
 WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns
     AND checkpoint_id >= :floor AND checkpoint_id < :ceiling
-    AND (:filter::text IS NULL OR threads.holds(threads.searchable(metadata), :filter::jsonb))
+    AND (:filter::text IS NULL OR threads.searchable(metadata) @> :filter::jsonb
+         AND (strpos(:filter, '[') = 0 OR threads.holds(threads.searchable(metadata), :filter::jsonb)))
 ORDER BY checkpoint_id DESC
 LIMIT :limit;
 
@@ -30,7 +32,8 @@ WITH found AS MATERIALIZED (
     SELECT checkpoint_ns, checkpoint_id FROM threads.checkpoint
     WHERE thread_id = :thread_id
         AND checkpoint_id >= :floor AND (checkpoint_id, checkpoint_ns) < (:ceiling, :ceiling_ns)
-        AND (:filter::text IS NULL OR threads.holds(threads.searchable(metadata), :filter::jsonb))
+        AND (:filter::text IS NULL OR threads.searchable(metadata) @> :filter::jsonb
+         AND (strpos(:filter, '[') = 0 OR threads.holds(threads.searchable(metadata), :filter::jsonb)))
     ORDER BY checkpoint_id DESC, checkpoint_ns DESC
     LIMIT :limit
 )
@@ -48,7 +51,8 @@ SELECT * FROM threads.full_checkpoint
 WHERE (:checkpoint_ns::text IS NULL OR checkpoint_ns = :checkpoint_ns)
     AND checkpoint_id >= :floor
     AND (checkpoint_id, checkpoint_ns, thread_id) < (:ceiling, :ceiling_ns, :ceiling_thread)
-    AND (:filter::text IS NULL OR threads.holds(threads.searchable(metadata), :filter::jsonb))
+    AND (:filter::text IS NULL OR threads.searchable(metadata) @> :filter::jsonb
+         AND (strpos(:filter, '[') = 0 OR threads.holds(threads.searchable(metadata), :filter::jsonb)))
 ORDER BY checkpoint_id DESC, checkpoint_ns DESC, thread_id DESC
 LIMIT :limit;
 
@@ -57,25 +61,35 @@ INSERT INTO threads.thread (thread_id, ttl_strategy, ttl_minutes)
 VALUES (:thread_id, :ttl_strategy, :ttl_minutes)
 ON CONFLICT (thread_id) DO NOTHING;
 
--- name: thread_is_busy(thread_id)$
--- Null if the thread is missing.
-SELECT cardinality(active_run_ids) > 0 FROM threads.thread WHERE thread_id = :thread_id;
+-- name: write_gate(thread_id)^
+-- Why write_checkpoints refused; nothing if the thread is missing.
+SELECT fence, chunk_epoch FROM threads.thread WHERE thread_id = :thread_id;
 
--- name: write_checkpoints(thread_id, token, require_idle, blob_ns, blob_channels, blob_versions, blob_types, blob_data, put_ns, put_ids, put_parents, put_types, put_bodies, put_metadata, put_versions, run_id, write_ns, write_checkpoints, write_tasks, write_idxs, write_channels, write_types, write_data, write_paths)$
--- Everything of one request, if the gate lets it pass; answers whether it did. FOR SHARE lets the writes of parallel
+-- name: stores_checkpoint(thread_id, checkpoint_ns, checkpoint_id)$
+SELECT EXISTS (
+    SELECT FROM threads.checkpoint
+    WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns AND checkpoint_id = :checkpoint_id
+);
+
+-- name: write_checkpoints(thread_id, token, chunk_epoch, chunk_keys, chunk_data, blob_ns, blob_channels, blob_versions, blob_types, blob_data, blob_keys, put_ns, put_ids, put_parents, put_types, put_bodies, put_metadata, put_versions, run_id, write_ns, write_checkpoints, write_tasks, write_idxs, write_channels, write_types, write_data, write_paths, write_keys)$
+-- Everything of one request, if the gate lets it pass; answers the epoch of the thread's chunks, null if it does not. FOR SHARE lets the writes of parallel
 -- subgraphs pass together but makes whoever moves the fence, or takes away checkpoints, wait for them. Regular writes
 -- (idx >= 0) keep what is stored, so that a repeated task changes nothing; special ones replace it.
 WITH gate AS MATERIALIZED (
-    SELECT thread_id FROM threads.thread
+    SELECT thread_id, chunk_epoch FROM threads.thread
     WHERE thread_id = :thread_id
-        AND CASE WHEN :token::bigint IS NOT NULL THEN fence <= :token
-                 ELSE NOT :require_idle OR cardinality(active_run_ids) = 0 END
+        AND (:token::bigint IS NULL OR fence <= :token)
+        AND (:chunk_epoch::bigint = 0 OR chunk_epoch = :chunk_epoch)
     FOR SHARE
+), chunks AS (
+    INSERT INTO threads.chunk (thread_id, key, data)
+    SELECT gate.thread_id, part.* FROM gate, unnest(:chunk_keys::bytea[], :chunk_data::bytea[]) AS part
+    ON CONFLICT DO NOTHING
 ), blobs AS (
-    INSERT INTO threads.channel_blob (thread_id, checkpoint_ns, channel, version, type, data)
+    INSERT INTO threads.channel_blob (thread_id, checkpoint_ns, channel, version, type, data, chunk_keys)
     SELECT gate.thread_id, blob.*
     FROM gate, unnest(:blob_ns::text[], :blob_channels::text[], :blob_versions::text[], :blob_types::text[],
-                      :blob_data::bytea[]) AS blob
+                      :blob_data::bytea[], :blob_keys::bytea[]) AS blob
     ON CONFLICT DO NOTHING
 ), puts AS (
     INSERT INTO threads.checkpoint
@@ -89,17 +103,18 @@ WITH gate AS MATERIALIZED (
         metadata = excluded.metadata, channel_versions = excluded.channel_versions
 ), writes AS (
     INSERT INTO threads.pending_write AS stored
-        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, data, task_path, run_id)
+        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, data, task_path, chunk_keys, run_id)
     SELECT gate.thread_id, pending.*, :run_id::text
     FROM gate, unnest(:write_ns::text[], :write_checkpoints::text[], :write_tasks::text[], :write_idxs::int[],
-                      :write_channels::text[], :write_types::text[], :write_data::bytea[], :write_paths::text[])
+                      :write_channels::text[], :write_types::text[], :write_data::bytea[], :write_paths::text[],
+                      :write_keys::bytea[])
         AS pending
     ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE
     SET channel = excluded.channel, type = excluded.type, data = excluded.data, task_path = excluded.task_path,
-        run_id = excluded.run_id
+        chunk_keys = excluded.chunk_keys, run_id = excluded.run_id
     WHERE stored.idx < 0
 )
-SELECT EXISTS (SELECT FROM gate);
+SELECT chunk_epoch FROM gate;
 
 -- name: channel_history(thread_id, checkpoint_ns, floor, ceiling, channels)
 -- Walks from the parent of the target (the newest id below `ceiling`) to the root, each channel as far as the nearest
@@ -135,7 +150,9 @@ WITH RECURSIVE target AS (
     ) AS step
     WHERE cardinality(walk.remaining) > 0
 ) CYCLE checkpoint_id SET looped USING path
-SELECT false AS is_seed, walk.depth, pending.channel, pending.task_id, pending.idx, pending.type, pending.data,
+SELECT false AS is_seed, walk.depth, pending.channel, pending.task_id, pending.idx, pending.type,
+    CASE WHEN pending.chunk_keys IS NULL THEN pending.data
+         ELSE threads.whole_value(:thread_id, pending.data, pending.chunk_keys) END AS data,
     pending.task_path
 FROM walk
 CROSS JOIN LATERAL (
@@ -146,7 +163,10 @@ CROSS JOIN LATERAL (
 ) AS pending
 WHERE NOT walk.looped
 UNION ALL
-SELECT true, walk.depth, seed.channel, '', 0, seed.type, seed.data, ''
+SELECT true, walk.depth, seed.channel, '', 0, seed.type,
+    CASE WHEN seed.chunk_keys IS NULL THEN seed.data
+         ELSE threads.whole_value(:thread_id, seed.data, seed.chunk_keys) END,
+    ''
 FROM walk
 CROSS JOIN LATERAL unnest(walk.wanted) AS seeded (channel)
 CROSS JOIN LATERAL (

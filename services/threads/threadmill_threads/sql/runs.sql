@@ -55,10 +55,11 @@ WITH current AS MATERIALIZED (
 )
 SELECT was_active, is_current FROM current;
 
--- name: record_state(thread_id, rest_status, interrupts, error, values)^
--- One row if the thread exists: whether it was idle. Only then does anything change.
+-- name: record_state(thread_id, expected_micros, rest_status, interrupts, error, values)^
+-- One row if the thread exists: whether it was idle, and its state as old as expected. Only then does anything change.
 WITH current AS MATERIALIZED (
-    SELECT thread_id, cardinality(active_run_ids) = 0 AS was_idle
+    SELECT thread_id, cardinality(active_run_ids) = 0 AS was_idle,
+        :expected_micros::bigint IN (0, (extract(epoch FROM state_updated_at) * 1000000)::bigint) AS was_expected
     FROM threads.thread WHERE thread_id = :thread_id FOR UPDATE
 ), recorded AS (
     UPDATE threads.thread AS thread
@@ -68,14 +69,14 @@ WITH current AS MATERIALIZED (
         updated_at = now(),
         state_updated_at = now()
     FROM current
-    WHERE thread.thread_id = current.thread_id AND current.was_idle
+    WHERE thread.thread_id = current.thread_id AND current.was_idle AND current.was_expected
     RETURNING thread.thread_id
 ), stored AS (
     INSERT INTO threads.thread_values (thread_id, document)
     SELECT thread_id, :values::json FROM recorded WHERE :values::json IS NOT NULL
     ON CONFLICT (thread_id) DO UPDATE SET document = excluded.document
 )
-SELECT was_idle FROM current;
+SELECT was_idle, was_expected FROM current;
 
 -- name: active_runs(after_thread_id, min_age_seconds, limit)
 -- Whole threads up to the first that reaches `limit` runs, in the order of thread ids.

@@ -34,6 +34,7 @@ RETURNING thread_id;
 SELECT thread_id FROM threads.thread WHERE thread_id = ANY(:thread_ids::uuid[]) ORDER BY thread_id FOR UPDATE;
 
 -- name: thread_storage(thread_id)
+-- A chunk counts once in each channel that shares it.
 -- One row per kind and channel; a row of kind `thread` alone if the thread is empty, none if it is missing.
 SELECT 'thread' AS kind, '' AS channel, 1 AS count, 0 AS bytes
 FROM threads.thread WHERE thread_id = :thread_id
@@ -41,10 +42,18 @@ UNION ALL
 SELECT 'checkpoint', '', count(*), coalesce(sum(octet_length(body) + octet_length(metadata::text)), 0)::bigint
 FROM threads.checkpoint WHERE thread_id = :thread_id
 UNION ALL
-SELECT 'channel', channel, count(*), sum(octet_length(data))::bigint
-FROM threads.channel_blob WHERE thread_id = :thread_id AND type <> 'empty'
-GROUP BY channel
+SELECT 'channel', blob.channel, count(*),
+    sum(octet_length(blob.data) + coalesce(octet_length(blob.chunk_keys), 0))::bigint + (
+        SELECT coalesce(sum(octet_length(part.data)), 0)::bigint
+        FROM (
+            SELECT DISTINCT threads.keys_of(mine.chunk_keys) AS key FROM threads.channel_blob AS mine
+            WHERE mine.thread_id = :thread_id AND mine.channel = blob.channel AND mine.chunk_keys IS NOT NULL
+        ) AS used
+        JOIN threads.chunk AS part ON part.thread_id = :thread_id AND part.key = used.key
+    )
+FROM threads.channel_blob AS blob WHERE blob.thread_id = :thread_id AND blob.type <> 'empty'
+GROUP BY blob.channel
 UNION ALL
-SELECT 'write', '', count(*), coalesce(sum(octet_length(data)), 0)::bigint
+SELECT 'write', '', count(*), coalesce(sum(octet_length(data) + coalesce(octet_length(chunk_keys), 0)), 0)::bigint
 FROM threads.pending_write WHERE thread_id = :thread_id
 ORDER BY kind, channel;

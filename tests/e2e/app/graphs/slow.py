@@ -22,5 +22,11 @@ async def block(state: State) -> State:
     return {"done": True}
 
 
+def sleep(state: State) -> State:
+    time.sleep(state.get("seconds", 1))
+    return {"done": True}
+
+
 graph = StateGraph(State).add_node("wait", wait).add_edge(START, "wait").add_edge("wait", END).compile()
+sleeping = StateGraph(State).add_node("sleep", sleep).add_edge(START, "sleep").add_edge("sleep", END).compile()
 blocking = StateGraph(State).add_node("block", block).add_edge(START, "block").add_edge("block", END).compile()

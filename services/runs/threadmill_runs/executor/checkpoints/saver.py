@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from random import getrandbits
 from typing import Any, TypeVar
 
@@ -21,10 +22,11 @@ from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc
 
-from threadmill_runs.executor.checkpoints import wire
+from threadmill_runs.executor.checkpoints import chunking, wire
 from threadmill_runs.executor.checkpoints.bridge import ControlLoopBridge
 from threadmill_runs.executor.checkpoints.errors import LeaseLost
 from threadmill_runs.executor.checkpoints.head import Head
+from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks
 from threadmill_runs.executor.checkpoints.write_queue import CALL_TIMEOUT_SECONDS, WriteQueue, through_outages
 from threadmill_runs.executor.encoding import encode
 
@@ -35,13 +37,12 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     """Keeps checkpoints in the threads service; every method works from any thread and any event loop.
 
     One saver belongs to one run (with its fence) or to one state operation (without). Values are serialised on the
-    calling thread, never on the control loop. Reads see every write queued before them. With `require_idle` writes
-    fail while a run is active on the thread.
+    calling thread, never on the control loop. Reads see every write queued before them.
 
     `before_write` is awaited on the control loop before each call that writes.
 
     Raises LeaseLost once the fence is lost (after calling `on_fenced`, once, on the control loop), SaverClosed
-    after `close`, grpc.aio.AioRpcError for other refusals (THREAD_BUSY) and outages.
+    after `close`, grpc.aio.AioRpcError for other refusals and outages.
     """
 
     def __init__(
@@ -50,7 +51,6 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         control_loop: asyncio.AbstractEventLoop,
         *,
         fence: common_pb2.Fence | None = None,
-        require_idle: bool = False,
         serde: SerializerProtocol | None = None,
         on_fenced: Callable[[], None] | None = None,
         before_write: Callable[[], Awaitable[None]] | None = None,
@@ -60,15 +60,15 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         self._bridge = ControlLoopBridge(control_loop)
         self._fence = fence
         # Shared with the shallow clones that `with_allowlist` makes, so that their writes keep one order.
+        self._known_chunks = KnownChunks()
         self._writes = WriteQueue(
             stub,
             control_loop,
             fence=fence,
-            require_idle=require_idle,
             on_fenced=on_fenced,
             before_write=before_write,
+            known_chunks=self._known_chunks,
         )
-
         self._head = Head(known=fence is not None)
 
     def close(self) -> None:
@@ -145,8 +145,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """Stores a checkpoint as the child of the one that `config` names; returns when it is durable."""
         op = wire.put_op(self.serde, config, checkpoint, metadata, new_versions)
-        self._head.put(op.put)
-        await asyncio.wrap_future(self._writes.submit(op.put.thread_id, op))
+        await asyncio.wrap_future(self._store(op.put.thread_id, op))
         return wire.config_of(op.put.thread_id, op.put.checkpoint_ns, op.put.checkpoint_id)
 
     def put(
@@ -159,8 +158,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         """As `aput`, blocking."""
         self._bridge.refuse_control_loop()
         op = wire.put_op(self.serde, config, checkpoint, metadata, new_versions)
-        self._head.put(op.put)
-        self._writes.submit(op.put.thread_id, op).result()
+        self._store(op.put.thread_id, op).result()
         return wire.config_of(op.put.thread_id, op.put.checkpoint_ns, op.put.checkpoint_id)
 
     async def aput_writes(
@@ -168,8 +166,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     ) -> None:
         """Stores the writes of one task against a checkpoint; returns when they are durable."""
         op = wire.writes_op(self.serde, config, writes, task_id, task_path)
-        self._head.write(op.writes)
-        await asyncio.wrap_future(self._writes.submit(str(config["configurable"]["thread_id"]), op))
+        await asyncio.wrap_future(self._store(str(config["configurable"]["thread_id"]), op))
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -177,14 +174,21 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         """As `aput_writes`, blocking."""
         self._bridge.refuse_control_loop()
         op = wire.writes_op(self.serde, config, writes, task_id, task_path)
-        self._head.write(op.writes)
-        self._writes.submit(str(config["configurable"]["thread_id"]), op).result()
+        self._store(str(config["configurable"]["thread_id"]), op).result()
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """A version above `current`: a zero-padded count, so that text order is the order of time, and a random
         part, because two branches of a thread count alike and their blobs must not collide."""
         count = int(str(current).split(".", 1)[0]) if current is not None else 0
         return f"{count + 1:032d}.{getrandbits(64):016x}"
+
+    def _store(self, thread_id: str, op: wire.Op) -> Future[None]:
+        """Queues an operation; done when it is durable."""
+        if op.HasField("put"):
+            self._head.put(op.put)
+        else:
+            self._head.write(op.writes)
+        return self._writes.submit(thread_id, *chunking.split(op))
 
     # Whole threads
 
@@ -245,6 +249,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
             response = await self._call(
                 lambda: self._stub.GetCheckpoint(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
             )
+            self._known_chunks.learn(request.thread_id, response.chunk_epoch, chunking.keys_of(response.checkpoint))
             if response.HasField("checkpoint"):
                 self._head.saw(request, response.checkpoint)
             return response

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,6 +15,7 @@ from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc
 
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
+from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks
 
 Op = checkpoints_pb2.WriteCheckpointsRequest.Op
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 class _Write:
     thread_id: str
     op: Op
+    chunks: Mapping[bytes, bytes]
     done: Future[None] = field(default_factory=Future)
 
 
@@ -46,14 +48,14 @@ class WriteQueue:
         control_loop: asyncio.AbstractEventLoop,
         *,
         fence: common_pb2.Fence | None,
-        require_idle: bool,
         on_fenced: Callable[[], None] | None,
         before_write: Callable[[], Awaitable[None]] | None = None,
+        known_chunks: KnownChunks | None = None,
     ) -> None:
         self._stub = stub
+        self._known_chunks = known_chunks or KnownChunks()
         self._control_loop = control_loop
         self._fence = fence
-        self._require_idle = require_idle and fence is None
         self._on_fenced = on_fenced
         self._before_write = before_write
         self._lock = threading.Lock()
@@ -63,9 +65,10 @@ class WriteQueue:
         self._refusal: LeaseLost | SaverClosed | None = None
         self._sender: asyncio.Task[None] | None = None
 
-    def submit(self, thread_id: str, op: Op) -> Future[None]:
-        """Queues one operation, from any thread; the future is done when it is durable. LeaseLost, SaverClosed."""
-        write = _Write(thread_id, op)
+    def submit(self, thread_id: str, op: Op, chunks: Mapping[bytes, bytes] | None = None) -> Future[None]:
+        """Queues one operation and the chunks that it refers to, from any thread; the future is done when it is
+        durable. LeaseLost, SaverClosed."""
+        write = _Write(thread_id, op, chunks or {})
         with self._lock:
             if self._refusal is not None:
                 raise _copy(self._refusal)
@@ -132,7 +135,7 @@ class WriteQueue:
         size = 0
         with self._lock:
             while self._waiting and (not batch or self._waiting[0].thread_id == batch[0].thread_id):
-                size += self._waiting[0].op.ByteSize()
+                size += self._waiting[0].op.ByteSize() + sum(map(len, self._waiting[0].chunks.values()))
                 if batch and size > _BATCH_BYTES:
                     break
                 batch.append(self._waiting.popleft())
@@ -146,13 +149,13 @@ class WriteQueue:
         request = checkpoints_pb2.WriteCheckpointsRequest(
             thread_id=batch[0].thread_id,
             fence=self._fence,
-            require_idle=self._require_idle,
             ops=[write.op for write in batch],
         )
         try:
             if self._before_write is not None:
                 await self._before_write()
-            await through_outages(lambda: self._stub.WriteCheckpoints(request, timeout=CALL_TIMEOUT_SECONDS))
+            chunks = {key: data for write in batch for key, data in write.chunks.items()}
+            await self._known_chunks.write(self._call, request, chunks)
         except grpc.aio.AioRpcError as error:
             fenced = reason_of(error) == LeaseLost.reason
             _answer(batch, self.fenced() if fenced else error)
@@ -160,6 +163,9 @@ class WriteQueue:
             _answer(batch, error)
         else:
             _answer(batch, None)
+
+    async def _call(self, request: checkpoints_pb2.WriteCheckpointsRequest) -> checkpoints_pb2.WriteCheckpointsResponse:
+        return await through_outages(lambda: self._stub.WriteCheckpoints(request, timeout=CALL_TIMEOUT_SECONDS))
 
 
 async def through_outages(call: Callable[[], Awaitable[T]]) -> T:

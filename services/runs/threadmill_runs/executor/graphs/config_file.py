@@ -4,25 +4,36 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 from dotenv import dotenv_values
 
 from threadmill_runs.executor.graphs.errors import ConfigError
 
-# Sections that tell how to build an image; nothing at run time depends on them.
-_BUILD_TIME = frozenset(
+log = structlog.get_logger(__name__)
+
+# Keys that tell how to build an image, or help editors; nothing at run time depends on them.
+BUILD_TIME = frozenset(
     {
-        "$schema", "api_version", "base_image", "dockerfile_lines", "image_distro", "keep_pkg_tools", "node_version",
-        "pip_config_file", "pip_installer", "python_version",
+        "$schema", "_INTERNAL_docker_tag", "api_version", "base_image", "dockerfile_lines", "image_distro",
+        "keep_pkg_tools", "node_version", "package", "pip_config_file", "pip_installer", "project_root",
+        "python_version", "source",
     }
 )  # fmt: skip
-_READ_HERE = frozenset({"graphs", "env", "dependencies"})
-# Objects of independent settings, whose refusal names the setting. A section is served once some part of the server
-# reads it: one that is accepted and then ignored would be worse than one that is refused.
-_OF_SETTINGS = frozenset({"checkpointer", "http", "store", "webhooks"})
+READ_HERE = frozenset({"graphs", "env", "dependencies"})
+# Settings of all processes, which the `threadmill` command checks and hands to each (`store.index` is read here too),
+# and the keys in them that nothing serves yet: a key that is accepted and ignored would be worse than a refused one.
+SECTIONS = {
+    "checkpointer": frozenset({"path", "serde"}),
+    "http": frozenset({"app", "enable_custom_route_auth", "middleware_order"}),
+    "store": frozenset({"path"}),
+    "webhooks": frozenset[str](),
+}
+UNSUPPORTED = frozenset({"auth", "encryption", "priority", "ui", "ui_config"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +94,29 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 def _refuse_unsupported(path: Path, document: Mapping[str, Any]) -> None:
     for name, value in document.items():
-        if name in _BUILD_TIME or name in _READ_HERE or value is None or value == {}:
-            continue
-        key = f"{name}.{next(iter(value))}" if name in _OF_SETTINGS and isinstance(value, dict) else name
-        raise ConfigError(f"{path}: `{key}` is not supported yet")
+        if name in UNSUPPORTED and not _is_empty(value):
+            raise ConfigError(f"{path}: `{name}` is not supported yet: remove it")
+        if name in SECTIONS:
+            _check_section(path, name, value)
+        elif name not in BUILD_TIME | READ_HERE | UNSUPPORTED:
+            log.warning("unknown_config_key", path=str(path), key=name, did_you_mean=_nearest(name))
+
+
+def _check_section(path: Path, name: str, section: object) -> None:
+    if not isinstance(section, dict | None):
+        raise ConfigError(f"{path}: `{name}` must be an object")
+    for key, value in (section or {}).items():
+        if key in SECTIONS[name] and not _is_empty(value):
+            raise ConfigError(f"{path}: `{name}.{key}` is not supported yet: remove it")
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value is False or value == {}
+
+
+def _nearest(name: str) -> str | None:
+    known = sorted(BUILD_TIME | READ_HERE | SECTIONS.keys() | UNSUPPORTED)
+    return next(iter(get_close_matches(name, known, n=1)), None)
 
 
 def _graphs(path: Path, base: Path, section: object) -> tuple[GraphSpec, ...]:

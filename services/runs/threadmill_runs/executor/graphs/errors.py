@@ -30,3 +30,17 @@ class UserError(DomainError):
 
     status = grpc.StatusCode.INVALID_ARGUMENT
     reason = "USER_ERROR"
+
+
+class ThreadBusy(DomainError):
+    """The thread's state cannot be updated now: others are changing it."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "THREAD_BUSY"
+
+
+class CheckpointNotFound(DomainError):
+    """An update names a checkpoint that its thread does not have."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "CHECKPOINT_NOT_FOUND"

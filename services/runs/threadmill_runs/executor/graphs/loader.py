@@ -10,6 +10,9 @@ from types import ModuleType
 
 from threadmill_runs.executor.graphs.config_file import GraphSpec
 
+# Frames that tell users nothing about their code.
+OURS = str(Path(__file__).parent)
+
 
 def load_object(spec: GraphSpec) -> object:
     """The object that `spec` names, its module imported at most once. Raises whatever the user's module raises."""
@@ -26,7 +29,7 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{text} ({error.filename}:{error.lineno})"
     trace = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in trace if "importlib" not in frame.filename and frame.filename != __file__]
+    frames = [frame for frame in trace if "importlib" not in frame.filename and not frame.filename.startswith(OURS)]
     return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
 
 

@@ -1,15 +1,16 @@
 """State questions: reading, updating and listing the history of a thread's state through its graph."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import StateSnapshot, StateUpdate
 
+from threadmill_runs.executor.graphs.errors import CheckpointNotFound
 from threadmill_runs.executor.graphs.factory import Access
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state_view import checkpoint_ref, thread_state
@@ -18,12 +19,8 @@ Json = dict[str, Any]
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
-class SaverFactory(Protocol):
-    """Makes a checkpointer without a fence, for one operation."""
-
-    def __call__(self, *, require_idle: bool) -> BaseCheckpointSaver[str]:
-        """`require_idle`: its writes fail with THREAD_BUSY while a run is active on the thread."""
-        ...
+# Makes a checkpointer without a fence, for one operation.
+SaverFactory = Callable[[], BaseCheckpointSaver[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +61,7 @@ class ThreadStates:
         self, subject: Subject, checkpoint: Mapping[str, Any] | None = None, *, subgraphs: bool = False
     ) -> StateSnapshot:
         """The state at a checkpoint, or the latest: one read of the checkpointer, more only for nested states."""
-        config = subject.at(checkpoint)
-        async with self._open(subject, config, "threads.read") as graph:
-            return await graph.aget_state(config, subgraphs=subgraphs)
+        return await self._snapshot(subject, checkpoint, self._saver_factory(), subgraphs=subgraphs)
 
     async def history(
         self,
@@ -80,31 +75,49 @@ class ThreadStates:
         """Past states, newest first, as REST shows them."""
         config = subject.at(checkpoint)
         bound: RunnableConfig | None = {"configurable": dict(before)} if before else None
-        async with self._open(subject, config, "threads.read") as graph:
+        async with self._open(subject, config, "threads.read", self._saver_factory()) as graph:
             states = graph.aget_state_history(config, filter=metadata, before=bound, limit=limit)
             return [thread_state(state) async for state in states]
 
     async def update(
-        self, subject: Subject, supersteps: list[list[StateUpdate]], checkpoint: Mapping[str, Any] | None = None
+        self,
+        subject: Subject,
+        supersteps: list[list[StateUpdate]],
+        checkpoint: Mapping[str, Any] | None,
+        saver: BaseCheckpointSaver[str],
     ) -> tuple[Json, StateSnapshot]:
-        """Applies updates without running a node; gives REST's answer and the thread's latest state after it."""
+        """Applies updates without running a node; gives REST's answer and the thread's latest state after it.
+
+        `saver` takes the writes, and must show them to its readers: this reads through it alone. Raises
+        CheckpointNotFound: LangGraph would take a missing checkpoint for an empty state and lose all of the thread's.
+        """
         config = subject.at(checkpoint, graph_id=subject.graph_id)
-        async with self._open(subject, config, "threads.update", require_idle=True) as graph:
+        named = config["configurable"].get("checkpoint_id")
+        if named and await saver.aget_tuple(config) is None:
+            raise CheckpointNotFound(f"Checkpoint {named} not found in thread {subject.thread_id}")
+        async with self._open(subject, config, "threads.update", saver) as graph:
             updated = await graph.abulk_update_state(config, supersteps)
         reference = checkpoint_ref(updated) or {}
         order = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
         written = {key: reference[key] for key in order if key in reference}
         answer = {"checkpoint": written, "configurable": written, "checkpoint_id": written.get("checkpoint_id")}
-        return answer, await self.snapshot(subject)
+        return answer, await self._snapshot(subject, None, saver)
+
+    async def _snapshot(
+        self,
+        subject: Subject,
+        checkpoint: Mapping[str, Any] | None,
+        saver: BaseCheckpointSaver[str],
+        *,
+        subgraphs: bool = False,
+    ) -> StateSnapshot:
+        config = subject.at(checkpoint)
+        async with self._open(subject, config, "threads.read", saver) as graph:
+            return await graph.aget_state(config, subgraphs=subgraphs)
 
     def _open(
-        self, subject: Subject, config: RunnableConfig, access: Access, *, require_idle: bool = False
+        self, subject: Subject, config: RunnableConfig, access: Access, saver: BaseCheckpointSaver[str]
     ) -> AbstractAsyncContextManager[AnyPregel]:
         return self._registry.open(
-            subject.graph_id,
-            config=config,
-            access=access,
-            context=None,
-            checkpointer=self._saver_factory(require_idle=require_idle),
-            store=self._store,
+            subject.graph_id, config=config, access=access, context=None, checkpointer=saver, store=self._store
         )

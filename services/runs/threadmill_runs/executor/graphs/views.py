@@ -11,10 +11,11 @@ from langgraph.types import StateSnapshot, StateUpdate
 from threadmill_chassis.errors import DomainError, InvalidArgument
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.runs.v1 import assistants_pb2, graphs_pb2, graphs_pb2_grpc
-from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
+from threadmill_protos.threads.v1 import threads_pb2
 
+from threadmill_runs.executor.checkpoints.update_saver import UpdateSaver
 from threadmill_runs.executor.encoding import decode, encode
-from threadmill_runs.executor.graphs.errors import UserError
+from threadmill_runs.executor.graphs.errors import ThreadBusy, UserError
 from threadmill_runs.executor.graphs.introspection import drawing, schemas, subgraph_schemas
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state import SaverFactory, Subject, ThreadStates
@@ -23,7 +24,8 @@ from threadmill_runs.executor.graphs.updates import supersteps
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
-_RECORD_TIMEOUT_SECONDS = 30.0
+# The losers of a race repeat; each round has a winner, so this many updates at once all succeed.
+_UPDATE_ATTEMPTS = 10
 log = structlog.get_logger(__name__)
 
 
@@ -44,13 +46,13 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
         loops: UserLoop,
         saver_factory: SaverFactory,
         store: BaseStore | None,
-        threads: "threads_pb2_grpc.ThreadsAsyncStub",
+        update_saver_factory: Callable[[], UpdateSaver],
     ) -> None:
         self._registry = registry
         self._loops = loops
         self._states = ThreadStates(registry, saver_factory, store)
         self._store = store
-        self._threads = threads
+        self._update_saver_factory = update_saver_factory
 
     async def DescribeGraphs(  # noqa: N802 - gRPC's name
         self, request: graphs_pb2.DescribeGraphsRequest, context: Context
@@ -140,22 +142,21 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
     async def _update(
         self, subject: Subject, updates: list[list[StateUpdate]], checkpoint: dict[str, Any] | None
     ) -> graphs_pb2.JsonDocument:
-        async def apply() -> tuple[bytes, threads_pb2.RestingState]:
-            answer, latest = await self._states.update(subject, updates, checkpoint)
-            return encode(answer), _resting(latest)
+        """Applies updates, again from the start when another update was faster. THREAD_BUSY."""
 
-        answer, resting = await self._on_user_loop(subject.graph_id, apply)
-        await self._record(subject.thread_id, resting)
-        return graphs_pb2.JsonDocument(json=answer)
+        async def apply() -> bytes:
+            saver = self._update_saver_factory()
+            answer, latest = await self._states.update(subject, updates, checkpoint, saver)
+            await saver.commit(subject.thread_id, _resting(latest))
+            return encode(answer)
 
-    async def _record(self, thread_id: str, resting: threads_pb2.RestingState) -> None:
-        request = threads_pb2.RecordStateRequest(thread_id=thread_id, resting=resting)
-        try:
-            await self._threads.RecordState(request, timeout=_RECORD_TIMEOUT_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            # A run began after the update was written: it records the thread's state itself when it ends.
-            if reason_of(error) != "THREAD_BUSY":
-                raise
+        for _ in range(_UPDATE_ATTEMPTS):
+            try:
+                return graphs_pb2.JsonDocument(json=await self._on_user_loop(subject.graph_id, apply))
+            except grpc.aio.AioRpcError as error:
+                if reason_of(error) != "STATE_CHANGED":
+                    raise
+        raise ThreadBusy(f"Thread {subject.thread_id} changed during each of {_UPDATE_ATTEMPTS} attempts to update it")
 
     async def _ask(
         self,

@@ -31,6 +31,8 @@ OPERATORS = {
     "$lte": store_pb2.FilterCondition.OPERATOR_LTE,
 }
 WILDCARD = "*"
+# Stands in a put for "the caller did not say", apart from None, which is "for ever". Compared by identity.
+TTL_OF_THE_SERVICE = float("nan")
 
 
 def encode_op(op: Op) -> store_pb2.Op:
@@ -58,9 +60,11 @@ def encode_op(op: Op) -> store_pb2.Op:
 
 def _encode_put(op: PutOp) -> store_pb2.PutOp:
     assert op.value is not None
-    put = store_pb2.PutOp(
-        namespace=op.namespace, key=str(op.key), value_json=encode_value(op.value, op.key), ttl_minutes=op.ttl
-    )
+    put = store_pb2.PutOp(namespace=op.namespace, key=str(op.key), value_json=encode_value(op.value, op.key))
+    if op.ttl is None:
+        put.keep_forever = True
+    elif op.ttl is not TTL_OF_THE_SERVICE:
+        put.ttl_minutes = op.ttl
     if op.index is not None:
         put.index.CopyFrom(store_pb2.PutOp.Index(paths=op.index or ()))
     return put

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum
+from enum import IntEnum
 from typing import Any
 
 import structlog
@@ -12,9 +12,9 @@ from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
 from threadmill_runs.executor.encoding import encode
 from threadmill_runs.executor.loops import UserLoops, Work, finished
-from threadmill_runs.executor.running.execution import Execution
+from threadmill_runs.executor.running.execution import CANCELLED_ITSELF, Execution
 from threadmill_runs.executor.running.failures import describe, log_failure
-from threadmill_runs.executor.running.reporter import Reporter
+from threadmill_runs.executor.running.reporter import Reporter, ReportRefused
 
 log = structlog.get_logger(__name__)
 
@@ -22,16 +22,22 @@ Outcome = executors_pb2.Outcome
 
 # So long a cancelled graph may take to stop by itself; a node that blocks its loop is then left behind.
 STOP_GRACE_SECONDS = 2.0
+# Reading the state in which a stopped run leaves its thread calls the user's factory, which may hang.
+REST_SECONDS = 10.0
+# The contract's words for a run whose time was up.
+TIMED_OUT = encode({"error": "TimeoutError", "message": ""})
 
 
-class Stop(Enum):
-    """Why an attempt is to stop before its graph has ended."""
+class Stop(IntEnum):
+    """Why an attempt is to stop before its graph has ended; the higher, the graver."""
 
-    CANCEL = "cancel"
-    RELEASE = "release"
     # Another run blocks the loop: go on elsewhere, now.
-    MOVE = "move"
-    LEASE_LOST = "lease lost"
+    MOVE = 1
+    RELEASE = 2
+    TIMEOUT = 3
+    # Graver than the time-out: a cancel is never lost, and it may ask for a rollback.
+    CANCEL = 4
+    LEASE_LOST = 5
 
 
 class Attempt:
@@ -50,7 +56,8 @@ class Attempt:
         self._loops = loops
         self._saver = saver
         self._read_saver = read_saver
-        self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self._reason: Stop | None = None
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def assignment(self) -> executors_pb2.AttachResponse.Assignment:
@@ -59,12 +66,18 @@ class Attempt:
 
     def stop(self, reason: Stop) -> None:
         """Asks the attempt to stop."""
-        if not self._stop.done():
-            self._stop.set_result(reason)
+        if self._reason is None or reason > self._reason:
+            self._reason = reason
+        if not self._stopped.done():
+            self._stopped.set_result(None)
 
     async def run(self) -> None:
         """From the first event until the outcome is durable, or the lease is lost."""
         report = asyncio.create_task(self._reporter.run(), name=f"report {self.assignment.fence.run_id}")
+        # On the control loop, which no user code blocks.
+        time_limit = asyncio.get_running_loop().call_later(
+            self.assignment.timeout_seconds, lambda: self.stop(Stop.TIMEOUT)
+        )
         try:
             outcome = await self._outcome(report)
             if outcome is not None:
@@ -72,15 +85,27 @@ class Attempt:
                 await report
         except LeaseLost:
             log.warning("run_abandoned", run_id=self.assignment.fence.run_id, cause="lease lost")
+        except ReportRefused as error:
+            await self._give_up(error)
         finally:
+            time_limit.cancel()
             self._execution.outbox.close()
             if self._saver is not None:
                 self._saver.close()
             report.cancel()
             await asyncio.gather(report, return_exceptions=True)
 
+    async def _give_up(self, error: "ReportRefused") -> None:
+        """What the attempt has to say is not taken: the run ends in an error that says so, and nothing else."""
+        log_failure(error, run_id=self.assignment.fence.run_id)
+        try:
+            await self._reporter.report_error(encode(describe(error)))
+        except (LeaseLost, ReportRefused) as last:
+            # Nobody renews the lease from here on, so another attempt follows, or the reaper ends the run.
+            log.warning("run_abandoned", run_id=self.assignment.fence.run_id, cause=str(last))
+
     async def _outcome(self, report: "asyncio.Task[None]") -> Outcome | None:
-        """How the graph ended; None if the attempt has nothing more to say."""
+        """How the graph ended; None if the attempt has nothing more to say. Raises what ended the report."""
         work = self._loops.start(
             self._execution.run(),
             graph_id=self.assignment.graph_id,
@@ -88,47 +113,66 @@ class Attempt:
             on_stalled=lambda: self.stop(Stop.MOVE),
         )
         ended = asyncio.ensure_future(finished(work))
-        waited: list[asyncio.Future[Any]] = [ended, self._stop, report]
+        waited: list[asyncio.Future[Any]] = [ended, self._stopped, report]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if report.done() and not ended.done():
-            self.stop(Stop.LEASE_LOST)
-        if ended.done() and not (ended.cancelled() or isinstance(ended.exception(), asyncio.CancelledError)):
+        if ended.done():
             return self._result(ended)
-        reason = self._stop.result() if self._stop.done() else None
-        await self._halt(work, ended, 0 if reason is Stop.MOVE else STOP_GRACE_SECONDS)
-        if reason is Stop.LEASE_LOST:
-            return None
-        if reason in (Stop.RELEASE, Stop.MOVE):
-            return Outcome(result=Outcome.RESULT_RELEASED)
-        if reason is Stop.CANCEL:
-            return await self._resting(Outcome.RESULT_CANCELLED)
-        return self._failure(RuntimeError("the graph cancelled itself"))
+        if report.done():
+            self.stop(Stop.LEASE_LOST)
+        await self._halt(work, ended, 0 if self._reason is Stop.MOVE else STOP_GRACE_SECONDS)
+        if report.done():
+            report.result()
+        return await self._stopped_outcome(ended)
 
     def _result(self, ended: "asyncio.Future[Outcome]") -> Outcome | None:
         try:
             return ended.result()
         except (LeaseLost, SaverClosed):
             return None
+        except asyncio.CancelledError:  # of the graph's task, before it could say so itself
+            return self._failure(RuntimeError(CANCELLED_ITSELF))
         except Exception as error:  # noqa: BLE001  # a defect of ours; the run must end all the same
             return self._failure(error)
 
     def _failure(self, error: Exception) -> Outcome:
         log_failure(error, run_id=self.assignment.fence.run_id)
-        return Outcome(result=Outcome.RESULT_ERROR, error_json=encode(describe(error)))
+        shown = encode(describe(error))
+        self._execution.outbox.put("error", shown)
+        return Outcome(result=Outcome.RESULT_ERROR, error_json=shown)
 
     async def _halt(self, work: "Work[Outcome]", ended: "asyncio.Future[Outcome]", grace_seconds: float) -> None:
         """Cancels the graph; leaves it behind, unable to write, if user code does not let go."""
+        self._execution.outbox.close()  # first: by it the graph knows that the cancel is ours
         work.cancel()
-        self._execution.outbox.close()
         await asyncio.wait({ended}, timeout=grace_seconds)
         if ended.done():
-            ended.cancelled() or ended.exception()  # seen
             return
         log.warning("user_code_left_behind", run_id=self.assignment.fence.run_id, where=work.loop.where())
         if self._saver is not None:
             self._saver.close()
 
+    async def _stopped_outcome(self, ended: "asyncio.Future[Outcome]") -> Outcome | None:
+        finished_meanwhile = ended.done() and not ended.cancelled() and ended.exception() is None
+        if self._reason is Stop.LEASE_LOST:
+            return None
+        if self._reason in (Stop.RELEASE, Stop.MOVE):
+            if finished_meanwhile and ended.result().result == Outcome.RESULT_SUCCESS:
+                return ended.result()
+            return Outcome(result=Outcome.RESULT_RELEASED)
+        if self._reason is Stop.CANCEL:
+            return await self._resting(Outcome.RESULT_CANCELLED)
+        log.warning("run_timed_out", run_id=self.assignment.fence.run_id, seconds=self.assignment.timeout_seconds)
+        outcome = await self._resting(Outcome.RESULT_TIMEOUT)
+        outcome.error_json = TIMED_OUT
+        return outcome
+
     async def _resting(self, result: "Outcome.Result.ValueType") -> Outcome:
         """The state in which the thread is left, read on a loop that nothing blocks."""
         reader = self._execution.with_saver(self._read_saver() if self._saver is not None else None)
-        return await self._loops.run(reader.rest(result))
+        read = asyncio.ensure_future(self._loops.run(reader.rest(result)))
+        await asyncio.wait({read}, timeout=REST_SECONDS)
+        if read.done() and not read.cancelled() and read.exception() is None:
+            return read.result()
+        read.cancel()
+        log.warning("resting_state_unknown", run_id=self.assignment.fence.run_id)
+        return Outcome(result=result)

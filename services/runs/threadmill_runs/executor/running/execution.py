@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import StateSnapshot
+from langsmith.utils import LangSmithConnectionError
 from threadmill_protos.runs.v1 import executors_pb2
 
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
@@ -19,12 +20,16 @@ from threadmill_runs.executor.graphs.state_view import interrupts_by_task
 from threadmill_runs.executor.running.failures import describe, log_failure
 from threadmill_runs.executor.running.kwargs import RunKwargs
 from threadmill_runs.executor.running.outbox import Outbox
-from threadmill_runs.executor.running.stream_events import EventEncoder, langgraph_modes
+from threadmill_runs.executor.running.stream_events import EventEncoder, langgraph_modes, message_channels
 from threadmill_runs.executor.running.tap import listen
 
 log = structlog.get_logger(__name__)
 
+# LangChain's tag of steps that are of no interest to anybody but LangGraph.
+HIDDEN = "langsmith:hidden"
+
 Outcome = executors_pb2.Outcome
+CANCELLED_ITSELF = "the graph cancelled itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +56,32 @@ class Execution:
             request_id=self.assignment.request_id,
         )
         try:
-            async with asyncio.timeout(self.assignment.timeout_seconds) as timeout:
-                return await self._run_graph()
-        except (LeaseLost, SaverClosed, asyncio.CancelledError):
+            return await self._run_graph()
+        except (LeaseLost, SaverClosed):
             raise
-        except TimeoutError as error:
-            return await self._timed_out_or_failed(error, timed_out=timeout.expired())
+        except asyncio.CancelledError:
+            if not self._cancelled_by_user_code():
+                raise
+            return await self._failed(RuntimeError(CANCELLED_ITSELF))
         except Exception as error:  # noqa: BLE001  # the top of user code: whatever it raises is the run's outcome
             return await self._failed(error)
 
+    def _cancelled_by_user_code(self) -> bool:
+        """Of a CancelledError: whether user code cancelled itself, or every task that it found; we did not."""
+        if self.outbox.closed:  # the attempt is to stop
+            return False
+        if (task := asyncio.current_task()) is not None:
+            task.uncancel()
+        return True
+
     async def _run_graph(self) -> Outcome:
         async with self._open() as graph:
-            config = await self._start_config()
-            encoder = EventEncoder(self.kwargs.stream_modes, subgraphs=self.kwargs.subgraphs)
+            config = await self._start_config(graph)
+            encoder = EventEncoder(
+                self.kwargs.stream_modes,
+                subgraphs=self.kwargs.subgraphs,
+                message_channels=message_channels(graph.channels),
+            )
 
             def emit(namespace: tuple[str, ...], mode: str, data: Any) -> None:
                 self._note(namespace, mode, data)
@@ -75,6 +93,8 @@ class Execution:
                 if event is not None:
                     emit((), "events", event)
                 await self.outbox.room()
+            if self.kwargs.feedback_keys:
+                raise LangSmithConnectionError("feedback_keys ask for addresses of LangSmith, which is not connected")
             return await self._resting(graph, Outcome.RESULT_SUCCESS)
 
     def _open(self) -> Any:
@@ -91,9 +111,9 @@ class Execution:
     def _config(self) -> RunnableConfig:
         return self.kwargs.config  # type: ignore[return-value]  # a JSON object in the shape of RunnableConfig
 
-    async def _start_config(self) -> tuple[RunnableConfig, Any]:
+    async def _start_config(self, graph: AnyPregel) -> tuple[RunnableConfig, Any]:
         """Config and input to start with: a resumed run goes on from its own last checkpoint, if it made one."""
-        config = self._config()
+        config: RunnableConfig = self.kwargs.config_for(graph.context_schema)  # type: ignore[assignment]  # as _config
         if self.saver is None or not self.assignment.resuming:
             return config, self.kwargs.input
         latest = self._latest()
@@ -124,12 +144,14 @@ class Execution:
         if self.saver is not None:
             arguments["durability"] = self.kwargs.durability
         if "events" not in self.kwargs.stream_modes:
+            # As `ainvoke` does: what the graph keeps to itself is for those who read its state.
+            arguments["output_keys"] = graph.output_channels
             async for _ in graph.astream(graph_input, config, **arguments):
                 yield None
             return
         async for event in graph.astream_events(graph_input, config, version="v2", **arguments):
             is_chunk = event["event"] == "on_chain_stream" and event["run_id"] == self.assignment.fence.run_id
-            yield None if is_chunk else event
+            yield None if is_chunk or HIDDEN in event.get("tags", ()) else event
 
     def _note(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
         """Remembers the last root values, which a run without checkpoints rests in, and the last step's interrupts."""
@@ -139,18 +161,11 @@ class Execution:
         interrupts = data.get("__interrupt__", ()) if isinstance(data, dict) else ()
         self.seen["interrupts"] = [*self.seen.get("interrupts", ()), *interrupts]
 
-    async def _timed_out_or_failed(self, error: TimeoutError, *, timed_out: bool) -> Outcome:
-        if not timed_out:
-            return await self._failed(error)
-        log.warning("run_timed_out")
-        outcome = await self.rest(Outcome.RESULT_TIMEOUT)
-        outcome.error_json = encode({"error": "TimeoutError", "message": ""})
-        return outcome
-
     async def _failed(self, error: Exception) -> Outcome:
         log_failure(error)
         shown = encode(describe(error))
-        self.outbox.put("error", shown)
+        if not self.outbox.closed:
+            self.outbox.put("error", shown)
         outcome = await self.rest(Outcome.RESULT_ERROR)
         outcome.error_json = shown
         return outcome
@@ -162,6 +177,10 @@ class Execution:
                 return await self._resting(graph, result)
         except (LeaseLost, SaverClosed):
             raise
+        except asyncio.CancelledError:
+            if not self._cancelled_by_user_code():
+                raise
+            return Outcome(result=result)
         except Exception as error:  # noqa: BLE001  # the user's factory, or a state that cannot be read
             log_failure(error)
             return Outcome(result=result)

@@ -4,12 +4,21 @@ import traceback
 from uuid import uuid4
 
 import structlog
-from langgraph.errors import EmptyInputError, InvalidUpdateError
+from langgraph.errors import EmptyInputError, GraphInterrupt, InvalidUpdateError
 
 log = structlog.get_logger(__name__)
 
 # Observed on the reference server; every other class may carry secrets of the application in its message.
-SHOWN = (ValueError, TypeError, KeyError, RuntimeError, TimeoutError, EmptyInputError, InvalidUpdateError)
+SHOWN = (
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    TimeoutError,
+    EmptyInputError,
+    InvalidUpdateError,
+    GraphInterrupt,
+)
 MASKED = "An internal error occurred"
 
 

@@ -13,6 +13,8 @@ from threadmill_runs.executor.encoding import decode
 
 LANGGRAPH_VERSION = version("langgraph")
 API_VERSION = version("threadmill-runs")
+# In `configurable` when the caller used `context` rather than `configurable` (queue/accepting.py).
+CONTEXT_PROVIDED = "__context_provided__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +29,26 @@ class RunKwargs:
     interrupt_before: Any
     interrupt_after: Any
     durability: str
+    feedback_keys: list[str]
 
     @classmethod
-    def of(cls, assignment: executors_pb2.AttachResponse.Assignment) -> "RunKwargs":
-        """Decodes an assignment; its command wins over its input."""
+    def of(cls, assignment: executors_pb2.AttachResponse.Assignment, api_url: str = "") -> "RunKwargs":
+        """Decodes an assignment; its command wins over its input, unless it is empty.
+
+        `api_url` tells traces where this server is; empty: they are not told.
+        """
         kwargs = decode(assignment.kwargs_json)
         command = kwargs.get("command")
         return cls(
-            input=kwargs.get("input") if command is None else _command(command),
-            config=_config(kwargs["config"], assignment),
+            input=_command(command) if command else kwargs.get("input"),
+            config=_config(kwargs["config"], assignment, api_url),
             context=kwargs.get("context") or {},
             stream_modes=list(kwargs["stream_mode"]),
             subgraphs=bool(kwargs.get("subgraphs")),
             interrupt_before=kwargs.get("interrupt_before"),
             interrupt_after=kwargs.get("interrupt_after"),
             durability=kwargs.get("durability") or "async",
+            feedback_keys=list(kwargs.get("feedback_keys") or ()),
         )
 
     def context_for(self, schema: Any) -> dict[str, Any] | None:
@@ -54,6 +61,17 @@ class RunKwargs:
             return None
         declared = _fields(schema)
         return {key: value for key, value in self.context.items() if key in declared}
+
+    def config_for(self, schema: Any) -> dict[str, Any]:
+        """The config for a graph with this context schema.
+
+        When the caller used `context`, its mirror in `configurable` is cut down to what the schema declares as well.
+        """
+        if schema is None or not self.config["configurable"].get(CONTEXT_PROVIDED):
+            return self.config
+        dropped = self.context.keys() - _fields(schema)
+        configurable = {key: value for key, value in self.config["configurable"].items() if key not in dropped}
+        return {**self.config, "configurable": configurable}
 
 
 def _command(command: Mapping[str, Any]) -> Command[Any] | None:
@@ -72,7 +90,9 @@ def _command(command: Mapping[str, Any]) -> Command[Any] | None:
     )
 
 
-def _config(config: dict[str, Any], assignment: executors_pb2.AttachResponse.Assignment) -> dict[str, Any]:
+def _config(
+    config: dict[str, Any], assignment: executors_pb2.AttachResponse.Assignment, api_url: str
+) -> dict[str, Any]:
     run_id = assignment.fence.run_id
     metadata = {
         **config.get("metadata", {}),
@@ -86,6 +106,8 @@ def _config(config: dict[str, Any], assignment: executors_pb2.AttachResponse.Ass
         "langgraph_plan": "developer",
         "langgraph_host": "self-hosted",
     }
+    if api_url:
+        metadata["langgraph_api_url"] = api_url
     return {**config, "metadata": metadata, "run_id": run_id}
 
 

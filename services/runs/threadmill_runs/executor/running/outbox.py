@@ -10,24 +10,35 @@ from threadmill_protos.runs.v1 import executors_pb2
 MAX_PENDING_BYTES = 8 * 1024 * 1024
 MAX_PENDING_EVENTS = 5_000
 MAX_BATCH_EVENTS = 500
+MAX_BATCH_BYTES = 4 * 1024 * 1024
 
 
 class Outbox:
     """`put` and `room` are for the user loop; all else is for the control loop."""
 
-    def __init__(self, control_loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, control_loop: asyncio.AbstractEventLoop, *, after: int = 0) -> None:
         self._control = control_loop
         self._fresh: deque[executors_pb2.ReportedEvent] = deque()
-        self._seq = 0
+        self._seq = after  # of the last event that was put
         self._signalled = False
         self._arrived = asyncio.Event()
         # Two threads count, each its own totals: `+=` on a shared attribute would lose updates between them.
         self._put_bytes = 0
         self._acked_bytes = 0
-        self._acked_events = 0
+        self._acked_events = after
         self._room: Future[None] | None = None
         self._closed = False
         self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the event that was put last."""
+        return self._seq
+
+    @property
+    def closed(self) -> bool:
+        """Whether the attempt has been told to stop: what its graph raises from now on is no news."""
+        return self._closed
 
     def put(self, name: str, data_json: bytes) -> None:
         """Sends an event."""
@@ -64,8 +75,10 @@ class Outbox:
         self._signalled = False
         self._arrived.clear()
         batch: list[executors_pb2.ReportedEvent] = []
-        while self._fresh and len(batch) < MAX_BATCH_EVENTS:
+        size = 0
+        while self._fresh and len(batch) < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
             batch.append(self._fresh.popleft())
+            size += len(batch[-1].data_json)
         if self._fresh:
             self._arrived.set()
         return batch

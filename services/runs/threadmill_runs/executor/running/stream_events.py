@@ -1,10 +1,12 @@
 """From what LangGraph streams to named events with JSON data, as the REST contract shows them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk, message_chunk_to_message
 from langchain_core.runnables import RunnableConfig
+from langgraph.graph.message import add_messages
 
 from threadmill_runs.executor.encoding import encode
 from threadmill_runs.executor.running.failures import describe
@@ -25,8 +27,9 @@ def langgraph_modes(requested: Sequence[str]) -> list[str]:
 class EventEncoder:
     """Turns stream chunks of one run into (event name, JSON data), keeping what must be remembered between chunks."""
 
-    def __init__(self, requested: Sequence[str], *, subgraphs: bool) -> None:
+    def __init__(self, requested: Sequence[str], *, subgraphs: bool, message_channels: Collection[str] = ()) -> None:
         self._requested = set(requested)
+        self._message_channels = frozenset(message_channels)
         self._subgraphs = subgraphs
         # With both, only the tuple form is sent.
         self._tuples = "messages-tuple" in requested
@@ -38,7 +41,18 @@ class EventEncoder:
         if mode == "messages":
             yield from self._messages(namespace, *data)
         elif mode in self._requested:
+            for written in _written(mode, data):
+                self._identify(written)
             yield self._name(mode, namespace), encode(_without_internals(mode, data))
+
+    def _identify(self, written: dict[str, Any]) -> None:
+        """Gives ids to new messages, as their reducer would in a moment to the same objects: in an update a message
+        has the id by which clients find it in the values that follow."""
+        for channel in self._message_channels & written.keys():
+            values = written[channel]
+            for message in values if isinstance(values, list) else [values]:
+                if isinstance(message, BaseMessage) and message.id is None:
+                    message.id = str(uuid4())
 
     def _name(self, mode: str, namespace: Sequence[str]) -> str:
         # Without subgraphs LangGraph streams nothing of theirs, and what has a namespace all the same is the root's.
@@ -66,12 +80,29 @@ class EventEncoder:
             yield "messages/complete", encode([message])
 
 
+def message_channels(channels: dict[str, Any]) -> set[str]:
+    """Names of the channels of a graph that are reduced by `add_messages`."""
+    return {name for name, channel in channels.items() if getattr(channel, "operator", None) is add_messages}
+
+
+def _written(mode: str, data: Any) -> Iterator[dict[str, Any]]:
+    """What the chunk says that nodes have written, by channel."""
+    if mode == "updates" and isinstance(data, dict):
+        for update in data.values():
+            yield from (each for each in (update if isinstance(update, list) else [update]) if isinstance(each, dict))
+    result = data.get("result") if mode == "tasks" else data["payload"].get("result") if mode == "debug" else None
+    if isinstance(result, dict):
+        yield result
+
+
 def _without_internals(mode: str, data: Any) -> Any:
     """Configs are shown as `configurable` without private keys, and exceptions as clients may know them."""
     if mode == "checkpoints":
         return _shown_checkpoint(data)
     if mode == "tasks":
         return _shown_error(data)
+    if mode == "events":
+        return {**data, "data": _shown_error(data["data"])}
     if mode == "debug" and data["type"] == "checkpoint":
         return {**data, "payload": _debug_checkpoint(data["payload"])}
     if mode == "debug":

@@ -1,0 +1,138 @@
+"""One connection of a client, with limits on what it may hold and for how long.
+
+Uvicorn bounds none of: the bytes and the duration of a request's head, the time that a client takes to read what is
+sent to it, and (in our words) the number of connections. Its own buffers are bounded: 64 KiB a direction, beyond which
+reading from the client, or from the service behind a stream, pauses.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from starlette.responses import Response
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from threadmill_gateway.errors import RETRY_AFTER, detail_response
+from threadmill_gateway.settings import GatewaySettings
+
+log = structlog.get_logger(__name__)
+
+CLOSE = {"connection": "close"}
+# Served beyond the limit of connections too: a process that is busy must not be taken for a dead one.
+PROBES = frozenset({b"/ok", b"/metrics"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one process allows."""
+
+    connections: int
+    head_bytes: int
+    head_seconds: float
+    stall_seconds: float
+
+
+def limits_of(settings: GatewaySettings) -> Limits:
+    """The limits of the process."""
+    return Limits(
+        connections=settings.http_max_connections,
+        head_bytes=settings.http_max_header_bytes,
+        head_seconds=settings.http_header_timeout_seconds,
+        stall_seconds=settings.http_stall_timeout_seconds,
+    )
+
+
+class Connection(HttpToolsProtocol):
+    """Closed when a head does not arrive in time, when nothing is asked, and when what is sent is not read."""
+
+    def __init__(self, limits: Limits, **given: Any) -> None:
+        super().__init__(**given)
+        self._limits = limits
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """A new client. One that asks for nothing is an idle one from the start."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client, or we, closed."""
+        _stop(self._head_timer)
+        _stop(self._stall_timer)
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a client. Whatever comes outside of a request begins one, and has to become its head in time."""
+        asks = self.cycle is None or self.cycle.response_complete
+        if asks:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing() or not (self.cycle is None or self.cycle.response_complete):
+            return
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse(431, "Request Header Fields Too Large")
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self._limits.head_seconds, self._refuse, 408, "Request Timeout")
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the request is served, or refused if it is too large or there are too many."""
+        _stop(self._head_timer)
+        self._head_timer = None
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        self._head_bytes = 0
+        if size > self._limits.head_bytes:
+            self.app = _answering(431, "Request Header Fields Too Large", CLOSE)
+        elif len(self.connections) > self._limits.connections and self.url.partition(b"?")[0] not in PROBES:
+            log.warning("too_many_connections", connections=len(self.connections))
+            self.app = _answering(503, "Service Unavailable", CLOSE | RETRY_AFTER)
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not keep up. It has some time to go on reading."""
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._stall_timer = self.loop.call_later(self._limits.stall_seconds, self._give_up)
+
+    def resume_writing(self) -> None:
+        """The client has read most of what it was sent."""
+        _stop(self._stall_timer)
+        self._stall_timer = None
+        super().resume_writing()
+
+    def _give_up(self) -> None:
+        log.info("client_does_not_read", seconds=self._limits.stall_seconds)
+        self.transport.abort()  # closing would wait until the client has read everything
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answers what never became a request, and closes."""
+        if self.transport.is_closing():
+            return
+        response = detail_response(status, text, CLOSE)
+        head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
+        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, text.encode(), head, bytes(response.body)))
+        self.transport.close()
+
+
+def _stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+def _answering(status: int, text: str, headers: dict[str, str]) -> ASGIApp:
+    response: Response = detail_response(status, text, headers)
+    return response
+
+
+def connections(limits: Limits) -> Callable[..., Connection]:
+    """What uvicorn makes a connection with."""
+
+    def make(**given: Any) -> Connection:
+        return Connection(limits, **given)
+
+    return make

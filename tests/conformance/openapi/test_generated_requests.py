@@ -1,0 +1,28 @@
+"""Schemathesis over both OpenAPI documents: no 5xx, documented statuses, answers as their schemas say."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from threadmill_cli.stack import Stack
+
+from .conftest import RUN_SECONDS, Fuzz
+from .deviations import as_served
+
+AGENT_PROTOCOL = Path(__file__).parents[2] / "unit" / "gateway" / "agent_protocol.openapi.json"
+# A stream of a thread has no end.
+ENDLESS = r"^/threads/\{thread_id\}/(stream|commands)"
+
+BOUNDED = ("--phases", "coverage,fuzzing", "--max-examples", "6", "--exclude-path-regex", ENDLESS)
+
+pytestmark = pytest.mark.timeout(RUN_SECONDS + 60)
+
+
+async def test_our_own_document(stack: Stack, fuzz: Fuzz) -> None:
+    await fuzz(f"{stack.url}/openapi.json", *BOUNDED)
+
+
+async def test_agent_protocol(fuzz: Fuzz, tmp_path: Path) -> None:
+    document = tmp_path / "agent_protocol.json"
+    document.write_bytes(orjson.dumps(as_served(orjson.loads(AGENT_PROTOCOL.read_bytes()))))
+    await fuzz(str(document), *BOUNDED)
