@@ -35,6 +35,7 @@ class Environment:
         python = _interpreter(self.python)
         if python is None:
             return f"Python {self.python} was not found"
+        sys.stderr.write(f"installing {self.name}: {wanted}\n")
         subprocess.run([python, "-m", "venv", "--clear", str(self.folder)], check=True)
         pip = [self.program("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         done = subprocess.run([*pip, *self.packages], check=False, capture_output=True, text=True)

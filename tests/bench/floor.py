@@ -4,6 +4,7 @@ Prints one JSON line per workload, shaped as the load generator's.
 """
 
 import asyncio
+import json
 import sys
 import time
 import uuid
@@ -56,8 +57,10 @@ async def main() -> None:
             ("ten_steps", graphs.ten, 8, {"notes": ["go"]}, "values"),
             ("stream", graphs.tokens, 16, {"messages": [("user", "go")]}, "messages"),
         ]
-        for _workload, graph, _clients, _given, _mode in plan:
+        for workload, graph, clients, given, mode in plan:
             graph.checkpointer = saver
+            row = {"workload": workload} | await measure(graph, clients, SECONDS, given, mode)
+            sys.stdout.write(json.dumps(row) + "\n")
 
 
 asyncio.run(main())

@@ -239,7 +239,9 @@ async def _idle(session: aiohttp.ClientSession, count: int, seconds: float) -> N
     waiter.cancel()
     if streams.done():
         await streams
+    _say({"held": True})
     await asyncio.to_thread(sys.stdin.readline)
+    _say(await measure(session, "wait", 1, seconds) | {"workload": "wait_beside_idle"})
     end.set()
     await streams
 
@@ -256,7 +258,13 @@ async def main() -> None:
         for entry in plan:
             if entry["workload"] == "idle_streams":
                 await _idle(session, entry["clients"], entry["seconds"])
-                continue
+            else:
+                _say(await measure(session, entry["workload"], entry["clients"], entry["seconds"]))
+
+
+def _say(row: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(row) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
