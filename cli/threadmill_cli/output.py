@@ -36,7 +36,7 @@ class Output:
     def __init__(self, log_format: LogFormat = "console", hidden: frozenset[str] = frozenset()) -> None:
         self._format = log_format
         self._hidden = hidden
-        self._colours: dict[str, str] = {}
+        self._names: dict[str, str] = {}  # as they stand before each line, coloured
 
     def say(self, text: str, *, warning: bool = False) -> None:
         """One line of the command's own, on stdout."""
@@ -56,15 +56,17 @@ class Output:
             self._write(event or {"service": process, "event": text, "level": "info", "timestamp": _now()}, err=True)
         else:
             body = render(event) if event else line.decode(errors="replace")
-            name = click.style(f"{process:<{NAME_WIDTH}}", fg=self._colour(process))
-            for part in body.splitlines() or [""]:
-                _echo(f"{name} {part}", err=True)
+            name = self._name(process)
+            _echo("\n".join(f"{name} {part}" for part in body.splitlines() or [""]), err=True)
 
     def _write(self, event: Event, *, err: bool) -> None:
         _echo(orjson.dumps(event).decode(), err=err)
 
-    def _colour(self, process: str) -> str:
-        return self._colours.setdefault(process, COLOURS[len(self._colours) % len(COLOURS)])
+    def _name(self, process: str) -> str:
+        if process not in self._names:
+            colour = COLOURS[len(self._names) % len(COLOURS)]
+            self._names[process] = click.style(f"{process:<{NAME_WIDTH}}", fg=colour)
+        return self._names[process]
 
 
 def render(event: Event) -> str:

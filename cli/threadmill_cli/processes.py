@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from threadmill_cli.output import parse_event
+from threadmill_cli.output import Event, parse_event
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 READ_BYTES = 64 * 1024
@@ -53,7 +53,7 @@ class Process:
         self.spec = spec
         self.refusal: str | None = None  # the sentence with which a service said that it cannot run
         self.graph_errors: dict[str, str] = {}  # by graph id: why an executor could not load it
-        self.last_line = ""
+        self._last = b""
         self._sink = sink
         self._process: asyncio.subprocess.Process | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -68,6 +68,11 @@ class Process:
     def alive(self) -> bool:
         """Whether the process has started and not ended."""
         return self._process is not None and self._process.returncode is None
+
+    @property
+    def last_line(self) -> str:
+        """The last line that it wrote and that was not empty."""
+        return self._last.decode(errors="replace")
 
     async def start(self) -> None:
         """Starts the process; answers as soon as it exists."""
@@ -152,11 +157,14 @@ class Process:
             transport.close()
 
     def _take(self, line: bytes) -> None:
-        event = parse_event(line)
+        if b"cannot_run" in line or b"graph_import_failed" in line:  # the rest is not parsed: lines may come fast
+            self._learn(parse_event(line))
+        if stripped := line.strip():
+            self._last = stripped
+        self._sink(line)
+
+    def _learn(self, event: Event | None) -> None:
         if event and event["event"] == "cannot_run":
             self.refusal = str(event.get("reason", ""))
         elif event and event["event"] == "graph_import_failed":
             self.graph_errors[str(event.get("graph_id"))] = str(event.get("error"))
-        if line.strip():
-            self.last_line = line.decode(errors="replace").strip()
-        self._sink(line)
