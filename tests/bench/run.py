@@ -68,7 +68,7 @@ async def _idle_streams(server: Running, entry: Entry) -> list[dict[str, object]
     return [memory, beside]
 
 
-async def _accounted(server: Running, shared: Backends, entry: Entry) -> list[dict[str, object]]:
+async def accounted(server: Running, shared: Backends, entry: Entry) -> list[dict[str, object]]:
     """The load, and the CPU time that each process spent on one operation: a figure that other load hardly disturbs."""
 
     def spent() -> dict[str, float]:
@@ -87,7 +87,7 @@ async def _measure(server: Running, entries: list[Entry], shared: Backends) -> l
     for entry in entries:
         try:
             held = entry.workload == "idle_streams"
-            results += await (_idle_streams(server, entry) if held else _accounted(server, shared, entry))
+            results += await (_idle_streams(server, entry) if held else accounted(server, shared, entry))
         except (RuntimeError, TimeoutError) as error:
             results.append({"workload": entry.workload, "clients": entry.clients, "failed": repr(error)})
         click.echo(f"    {json.dumps(results[-1])}", err=True)
