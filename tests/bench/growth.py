@@ -74,9 +74,8 @@ async def _grow(sizes: list[int], folder: Path) -> None:
         backends(folder, dict(os.environ)) as shared,
         started(threadmill, shared, folder, free_port()) as server,
     ):
-        click.echo(
-            "| runs in the database | 16 clients: /s | CPU ms | of it Postgres | 64 clients: /s | CPU ms | of it Postgres |"
-        )
+        figures = "/s | CPU ms | of it Postgres"
+        click.echo(f"| runs in the database | 16 clients: {figures} | 64 clients: {figures} |")
         click.echo("|---|---|---|---|---|---|---|")
         click.echo(await _measure(server, shared, 0))
         for present, wanted in zip([0, *sizes], sizes, strict=False):
