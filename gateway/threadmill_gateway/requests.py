@@ -74,11 +74,14 @@ def query_flag(request: Request, name: str) -> bool:
 
 def query_count(request: Request, name: str, default: int) -> int:
     """How many rows, as a parameter; a negative number counts as 0. 400 when it is no integer."""
+    return min(max(query_integer(request, name, default), 0), INT32_MAX)
+
+
+def query_integer(request: Request, name: str, default: int) -> int:
+    """An integer as a parameter. 400 when it is none."""
     text = request.query_params.get(name)
-    if text is None:
-        return default
     try:
-        return min(max(int(text), 0), INT32_MAX)
+        return default if text is None else int(text)
     except ValueError as error:
         raise refuse(400, f"Invalid {name} {text}") from error
 

@@ -50,6 +50,7 @@ def create_request(
         interrupt_after_json=_nodes(body.interrupt_after),
         webhook=body.webhook or "",
         feedback_keys=body.feedback_keys,
+        has_feedback_keys="feedback_keys" in body.model_fields_set,
         after_seconds=body.after_seconds,
         durability=body.durability or "",
         request_id=REQUEST_ID.get(),
@@ -92,7 +93,7 @@ def _present(value: Any) -> bytes:
 
 
 def _nodes(nodes: str | list[str] | None) -> bytes:
-    return dumps(nodes) if nodes else b""
+    return b"" if nodes is None else dumps(nodes)
 
 
 def _checkpoint(body: NewRun) -> bytes:

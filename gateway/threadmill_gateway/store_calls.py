@@ -81,9 +81,9 @@ class StoreCalls:
             if len(group) > 1 and _is_somebodys_fault(error):
                 await asyncio.gather(*(self._settle([request]) for request in group))
                 return
-            for request in group:
-                if not request.answer.done():
-                    request.answer.set_exception(error)
+            _fail(group, error)
+        except Exception as error:  # noqa: BLE001  # the 503 of a store that hangs, or a defect: nobody waits for ever
+            _fail(group, error)
         else:
             for request, result in zip(group, results, strict=True):
                 if not request.answer.done():  # its client may have gone
@@ -92,6 +92,12 @@ class StoreCalls:
     async def _call(self, ops: Sequence[store_pb2.Op]) -> Sequence[store_pb2.Result]:
         answer = await self._clients.ask(self._clients.store.Batch, store_pb2.BatchRequest(ops=ops))
         return answer.results
+
+
+def _fail(group: Sequence[_Request], error: Exception) -> None:
+    for request in group:
+        if not request.answer.done():  # its client may have gone
+            request.answer.set_exception(error)
 
 
 def _kind(op: store_pb2.Op) -> str | None:

@@ -104,7 +104,7 @@ async def thread_id(threads_service: Any) -> str:
     return str((await threads_service.threads.CreateThread(threads_pb2.CreateThreadRequest())).thread_id)
 
 
-HITL = graphs_pb2.GraphRequest(graph_id="hitl", config_json=b'{"configurable":{"k":1}}', assistant_id="as1")
+HITL = graphs_pb2.GraphRequest(graph_id="hitl", config_json=b'{"configurable":{"k":1}}')
 
 
 async def update(graphs: Any, thread_id: str, values: object, as_node: str = "", graph: Any = HITL) -> Any:
@@ -124,7 +124,7 @@ async def test_an_update_is_written_and_the_thread_rests_in_it(
     answer = await update(graphs, thread_id, {"q": "x", "log": ["hand"]}, "prep")
     found = await state(graphs, thread_id)
     assert found["checkpoint"]["checkpoint_id"] == answer["checkpoint_id"]
-    assert found["metadata"] | {"graph_id": "hitl", "assistant_id": "as1", "thread_id": thread_id} == found["metadata"]
+    assert found["metadata"] | {"graph_id": "hitl", "thread_id": thread_id} == found["metadata"]
     assert (found["metadata"]["source"], found["next"]) == ("update", ["ask"])
     thread = await threads_service.threads.GetThread(threads_pb2.GetThreadRequest(thread_id=thread_id))
     assert thread.state == threads_pb2.THREAD_STATE_INTERRUPTED

@@ -1,7 +1,7 @@
 """Bodies of the cron endpoints."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -25,7 +25,7 @@ CronColumn = Literal[
     "updated_at",
 ]
 CronSortBy = Literal["cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"]
-Input = JsonObject | list[Any]
+Input = JsonObject | list[JsonObject]
 # ISO 8601; without an offset it is UTC.
 Moment = Annotated[datetime, Field(strict=False), AfterValidator(lambda time: time.replace(tzinfo=time.tzinfo or UTC))]
 

@@ -137,6 +137,7 @@ class NewRun(Model):
 class RunCreate(NewRun):
     """Body of POST /threads/{thread_id}/runs."""
 
+    checkpoint: Absent[RunCheckpoint] = None
     interrupt_before: Absent[Nodes] = None
     interrupt_after: Absent[Nodes] = None
     multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"

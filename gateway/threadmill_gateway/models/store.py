@@ -37,10 +37,10 @@ class ItemSearch(Model):
 
 
 class NamespaceSearch(Model):
-    """Body of POST /store/namespaces."""
+    """Body of POST /store/namespaces. Limit 0 finds nothing."""
 
     prefix: Absent[list[str]] = None
     suffix: Absent[list[str]] = None
     max_depth: Absent[Offset] = None
-    limit: Annotated[int, Field(ge=1, le=INT32_MAX)] = 100
+    limit: Annotated[int, Field(ge=0, le=INT32_MAX)] = 100
     offset: Offset = 0

@@ -209,7 +209,7 @@ def _xray_depth(text: str | None) -> int:
 
 def graph_of(row: assistants_pb2.Assistant) -> graphs_pb2.GraphRequest:
     """How the executor is asked about an assistant's graph."""
-    return graphs_pb2.GraphRequest(graph_id=row.graph_id, config_json=row.config_json, assistant_id=row.assistant_id)
+    return graphs_pb2.GraphRequest(graph_id=row.graph_id, config_json=row.config_json)
 
 
 async def get_schemas(request: Request, gateway: Gateway) -> Response:

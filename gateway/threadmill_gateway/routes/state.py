@@ -60,12 +60,7 @@ def _graph(row: threads_pb2.Thread) -> graphs_pb2.GraphRequest | None:
     graph_id = metadata.get("graph_id")
     if not isinstance(graph_id, str) or not graph_id:
         return None
-    assistant_id = metadata.get("assistant_id")
-    return graphs_pb2.GraphRequest(
-        graph_id=graph_id,
-        config_json=_unbound(row.config_json),
-        assistant_id=assistant_id if isinstance(assistant_id, str) else "",
-    )
+    return graphs_pb2.GraphRequest(graph_id=graph_id, config_json=_unbound(row.config_json))
 
 
 def _unbound(config_json: bytes) -> bytes:

@@ -57,15 +57,13 @@ def _check_writable(namespace: Sequence[str]) -> None:
 
 async def get_item(request: Request, gateway: Gateway) -> Response:
     """One item, or `null`."""
-    key = request.query_params.get("key")
-    if not key:
-        return encode.document_response({"error": "Key is required"}, status=400)
-    given = request.query_params.getlist("namespace")
-    if not given:
-        raise refuse(422, "namespace: Field required")
+    given = request.query_params.getlist("namespace") or [""]
     # Labels joined by periods, or repeated, as the Agent Protocol has it.
     namespace = given[0].split(".") if len(given) == 1 else given
     _check_labels(namespace)
+    key = request.query_params.get("key")
+    if not key:
+        return encode.document_response({"error": "Key is required"}, status=400)
     refresh = query_flag(request, "refresh_ttl") if request.query_params.get("refresh_ttl") else None
     found = await gateway.store_calls.ask(
         store_pb2.Op(get=store_pb2.GetOp(namespace=namespace, key=key, refresh_ttl=refresh))
@@ -120,6 +118,8 @@ async def list_namespaces(request: Request, gateway: Gateway) -> Response:
     """Distinct namespaces."""
     body = await read(request, NamespaceSearch, gateway.settings.http_max_request_body_bytes)
     _check_labels([*(body.prefix or ()), *(body.suffix or ())])
+    if body.limit == 0:
+        return encode.document_response({"namespaces": []})
     listing = store_pb2.ListNamespacesOp(
         prefix=body.prefix or (),
         suffix=body.suffix or (),

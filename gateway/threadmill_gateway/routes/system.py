@@ -16,7 +16,7 @@ from threadmill_protos.threads.v1 import threads_pb2
 from threadmill_gateway import encode, metrics
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.models import answers
-from threadmill_gateway.requests import query_flag
+from threadmill_gateway.requests import query_integer
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 
 log = structlog.get_logger(__name__)
@@ -38,11 +38,11 @@ PROBE_SECONDS = 3.0
 
 
 async def ok(request: Request, gateway: Gateway) -> Response:
-    """The process serves. With `check_db`: so do the services and their databases; 503 names those that do not.
+    """The process serves. With `check_db=1`: so do the services and their databases; 503 names those that do not.
 
     Use it to watch a deployment, not to restart gateways: they recover by themselves.
     """
-    if not query_flag(request, "check_db"):
+    if not query_integer(request, "check_db", 0):
         return encode.document_response({"ok": True, "services": {}})
     names = ("threads", "store", "runs")
     found = await asyncio.gather(_reads_threads(gateway), _reads_items(gateway), _reads_runs(gateway))
@@ -130,9 +130,11 @@ def _metrics_document(stats: runs_pb2.QueueStats, gateway: Gateway) -> encode.Do
     }
 
 
-_CHECK = Query("check_db", "Ask the services and their databases too", {"type": "boolean", "default": False})
+_CHECK = Query("check_db", "Not 0: ask the services and their databases too", {"type": "integer", "default": 0})
 ENDPOINTS = (
-    Endpoint("GET", "/ok", ok, "Health", answer=answers.Health, query=(_CHECK,), also=((503, answers.Health),)),
+    Endpoint(
+        "GET", "/ok", ok, "Health", answer=answers.Health, errors=(400,), query=(_CHECK,), also=((503, answers.Health),)
+    ),
     Endpoint("GET", "/", ok, "Health", answer=answers.Health, calls=False),
     Endpoint("GET", "/info", info, "Versions and abilities", answer=answers.Info, calls=False),
     Endpoint(

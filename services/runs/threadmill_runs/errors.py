@@ -67,6 +67,13 @@ class LeaseLost(DomainError):
     reason = "FENCED"
 
 
+class EventsMissing(DomainError):
+    """A report lacks events that its executor has sent: the call is to be repeated, from what was acknowledged."""
+
+    status = grpc.StatusCode.ABORTED
+    reason = "EVENTS_MISSING"
+
+
 class CronNotFound(DomainError):
     """No cron has this id."""
 

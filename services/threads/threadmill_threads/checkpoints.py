@@ -70,11 +70,15 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A checkpoint, if there is one, and of its thread (0 if that is missing) the epoch of chunks and last change."""
+    """A checkpoint, if there is one, and of its thread (0 if that is missing) the epoch of chunks and last change.
+
+    `run_settled`: the reading run is not active on the thread any more.
+    """
 
     checkpoint: Checkpoint | None
     chunk_epoch: int
     state_micros: int
+    run_settled: bool = False
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from threadmill_threads.checkpoints import (
     WriteBatch,
 )
 from threadmill_threads.checkpoints_repo import CheckpointsRepo
-from threadmill_threads.domain import Json, ThreadId
+from threadmill_threads.domain import Json, RunEnding, ThreadId
 from threadmill_threads.state_updates import StateUpdates
 from threadmill_threads.threads_api import Context
 
@@ -42,6 +42,7 @@ class CheckpointsApi(checkpoints_pb2_grpc.CheckpointsServicer):
             checkpoint=_encode(found.checkpoint) if found.checkpoint else None,
             chunk_epoch=found.chunk_epoch,
             state_micros=found.state_micros,
+            run_settled=found.run_settled,
         )
 
     async def ListCheckpoints(
@@ -68,12 +69,12 @@ class CheckpointsApi(checkpoints_pb2_grpc.CheckpointsServicer):
         thread_id, fence = decoding.thread_id(request.thread_id), _fence(request)
         batch = _batch(thread_id, request)
         if not request.HasField("resting"):
-            epoch = await self._repo.write(thread_id, batch, fence)
-        elif fence is None:
+            epoch = await self._repo.write(thread_id, batch, fence, _ending(request, fence))
+        elif fence is None and not request.HasField("end"):
             resting = decoding.resting(request.resting)
             epoch = await self._updates.commit(thread_id, batch, resting, request.expected_state_micros)
         else:
-            raise InvalidArgument("resting and fence exclude each other: a run's state is recorded when it ends")
+            raise InvalidArgument("resting is for updates without a run: what a run leaves is said by its end")
         return pb.WriteCheckpointsResponse(chunk_epoch=epoch)
 
     async def GetChannelHistory(
@@ -127,6 +128,19 @@ def _fence(request: pb.GetCheckpointRequest | pb.WriteCheckpointsRequest) -> Fen
     if request.fence.token <= 0:
         raise InvalidArgument("fence.token must be positive")
     return Fence(request.fence.run_id, request.fence.token)
+
+
+def _ending(request: pb.WriteCheckpointsRequest, fence: Fence | None) -> RunEnding | None:
+    if not request.HasField("end"):
+        return None
+    if fence is None:
+        raise InvalidArgument("only a fenced request can end its run")
+    return RunEnding(
+        run_id=decoding.run_id(fence.run_id),
+        token=fence.token,
+        resting=decoding.resting(request.end.resting),
+        stamp=decoding.json_object(request.end.stamp_metadata_json, "stamp_metadata"),
+    )
 
 
 def _batch(thread_id: ThreadId, request: pb.WriteCheckpointsRequest) -> WriteBatch:

@@ -26,9 +26,10 @@ from threadmill_threads.checkpoints import (
     WriteBatch,
 )
 from threadmill_threads.database import Database
-from threadmill_threads.domain import ThreadId, Ttl
+from threadmill_threads.domain import RunEnding, ThreadId, Ttl
 from threadmill_threads.errors import ChunksUnknown, Fenced
 from threadmill_threads.pruning import Pruning
+from threadmill_threads.resting import ending_columns
 
 # Above every id in the order of bytes, which for UTF-8 is that of code points.
 HIGHEST = "\U0010ffff"
@@ -48,16 +49,21 @@ class CheckpointsRepo:
     async def read(self, thread_id: ThreadId, key: CheckpointKey, fence: Fence | None) -> Read:
         """A checkpoint, the latest if the key has no id. Raises Fenced, also when a fenced reader's thread is gone."""
         floor, ceiling = _range(key.checkpoint_id)
+        where = {"thread_id": thread_id, "checkpoint_ns": key.checkpoint_ns, "floor": floor, "ceiling": ceiling}
         async with self._database.connection() as connection:
-            if fence is not None:
-                await self._queries.raise_fence(connection, thread_id=thread_id, token=fence.token)
-            row = await self._queries.read_checkpoint(
-                connection, thread_id=thread_id, checkpoint_ns=key.checkpoint_ns, floor=floor, ceiling=ceiling
-            )
-        if fence is not None and row["fence"] != fence.token:
+            if fence is None:
+                row = await self._queries.read_checkpoint(connection, **where)
+            else:
+                row = await self._queries.take_over(connection, run_id=fence.run_id, token=fence.token, **where)
+        if fence is not None and (row is None or row["fence"] != fence.token):
             raise Fenced.of(thread_id, fence.token)
         found = to_checkpoint(row) if row["checkpoint_id"] is not None else None
-        return Read(found, row["chunk_epoch"] or 0, row["state_micros"] or 0)
+        return Read(
+            found,
+            row["chunk_epoch"] or 0,
+            row["state_micros"] or 0,
+            run_settled=fence is not None and not row["is_active"],
+        )
 
     async def listed(self, query: CheckpointQuery) -> AsyncIterator[Checkpoint]:
         """Matching checkpoints, newest first. Reads in batches and holds no connection between them."""
@@ -90,19 +96,26 @@ class CheckpointsRepo:
             rows = select(connection, **scope, floor=floor, filter=query.metadata, limit=limit)
             return [to_checkpoint(row) async for row in rows]
 
-    async def write(self, thread_id: ThreadId, batch: WriteBatch, fence: Fence | None) -> int:
-        """Stores a batch, all or nothing, in one statement; answers the epoch of its chunks.
+    async def write(
+        self, thread_id: ThreadId, batch: WriteBatch, fence: Fence | None, ending: RunEnding | None = None
+    ) -> int:
+        """Stores a batch and ends the run of the fence, if asked to, all or nothing, in one statement.
 
-        Raises Fenced, ChunksUnknown. Without a fence a missing thread is created.
+        Answers the epoch of the chunks; 0 if the run that is to end has ended before, and may write no more: this call
+        is a repetition then, or its attempt is not the one that counts. Raises Fenced, ChunksUnknown. Without a fence
+        a missing thread is created.
         """
         run_id, token = (fence.run_id, fence.token) if fence else (None, None)
-        parameters = {"token": token, "run_id": run_id, **columns(batch)}
+        parameters = {"token": token, "run_id": run_id, **columns(batch), **ending_columns(ending)}
         async with self._database.connection() as connection:
             while True:
                 epoch = await self._queries.write_checkpoints(connection, thread_id=thread_id, **parameters)
                 if epoch is not None:
                     return int(epoch)
-                gate = await self._queries.write_gate(connection, thread_id=thread_id)
+                ended_run_id = parameters["ended_run_id"]
+                gate = await self._queries.write_gate(connection, thread_id=thread_id, ended_run_id=ended_run_id)
+                if ending is not None and gate is not None and not gate["is_active"]:
+                    return 0
                 if token is not None and (gate is None or gate["fence"] > token):
                     raise Fenced.of(thread_id, token)
                 if batch.chunk_epoch not in (0, gate and gate["chunk_epoch"]):

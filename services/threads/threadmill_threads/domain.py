@@ -82,13 +82,23 @@ class RestingState:
 
 @dataclass(frozen=True, slots=True)
 class RunBeginning:
-    """A run that starts to occupy a thread; `stamp` and `config` are recorded on the thread."""
+    """A run that starts to occupy a thread; `stamp` and the configs are recorded on the thread."""
 
     run_id: RunId
     create_if_missing: bool
     stamp: Json
     new_metadata: Json
-    config: Json | None
+    config: Json
+    config_defaults: Json
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegun:
+    """The thread that a run occupies now. `is_empty`: it has no checkpoint, and no other run that could write one."""
+
+    thread: Thread
+    created: bool
+    is_empty: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from threadmill_threads.checkpoints import WriteBatch
 from threadmill_threads.database import Database
 from threadmill_threads.domain import RestingState, ThreadId
 from threadmill_threads.errors import ChunksUnknown, StateChanged, ThreadBusy, ThreadNotFound
-from threadmill_threads.threads_repo import resting_columns
+from threadmill_threads.resting import ending_columns, resting_columns
 
 
 class StateUpdates:
@@ -36,7 +36,7 @@ class StateUpdates:
             if not row["was_expected"]:
                 raise StateChanged(f"The state of thread {thread_id} changed during the update")
             epoch = await self._queries.write_checkpoints(
-                connection, thread_id=thread_id, token=None, run_id=None, **columns(batch)
+                connection, thread_id=thread_id, token=None, run_id=None, **columns(batch), **ending_columns(None)
             )
             if epoch is None:
                 raise ChunksUnknown(f"Chunks of thread {thread_id} may have been deleted; send them all")

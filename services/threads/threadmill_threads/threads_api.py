@@ -87,10 +87,11 @@ class ThreadsApi(threads_pb2_grpc.ThreadsServicer):
             create_if_missing=request.create_if_missing,
             stamp=decoding.json_object(request.stamp_metadata_json, "stamp_metadata") or decoding.EMPTY,
             new_metadata=decoding.json_object(request.new_thread_metadata_json, "metadata") or decoding.EMPTY,
-            config=decoding.json_object(request.config_json, "config"),
+            config=decoding.json_object(request.config_json, "config") or decoding.EMPTY,
+            config_defaults=decoding.json_object(request.config_defaults_json, "config_defaults") or decoding.EMPTY,
         )
-        row, created = await self._repo.begin_run(decoding.thread_id(request.thread_id), run)
-        return pb.BeginRunResponse(thread=encoding.thread(row), created=created)
+        begun = await self._repo.begin_run(decoding.thread_id(request.thread_id), run)
+        return pb.BeginRunResponse(thread=encoding.thread(begun.thread), created=begun.created, is_empty=begun.is_empty)
 
     async def EndRun(self, request: pb.EndRunRequest, context: Context) -> empty_pb2.Empty:
         """See the proto."""
@@ -105,11 +106,6 @@ class ThreadsApi(threads_pb2_grpc.ThreadsServicer):
             delete_checkpoints=request.delete_checkpoints,
         )
         await self._repo.end_run(decoding.thread_id(request.thread_id), run)
-        return empty_pb2.Empty()
-
-    async def RecordState(self, request: pb.RecordStateRequest, context: Context) -> empty_pb2.Empty:
-        """See the proto."""
-        await self._repo.record_state(decoding.thread_id(request.thread_id), decoding.resting(request.resting))
         return empty_pb2.Empty()
 
     async def ListActiveRuns(self, request: pb.ListActiveRunsRequest, context: Context) -> pb.ListActiveRunsResponse:

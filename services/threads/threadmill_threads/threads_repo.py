@@ -9,8 +9,8 @@ from threadmill_threads.domain import (
     ActiveRun,
     Json,
     Page,
-    RestingState,
     RunBeginning,
+    RunBegun,
     RunEnding,
     RunId,
     Status,
@@ -23,8 +23,9 @@ from threadmill_threads.domain import (
     TtlStrategy,
     Usage,
 )
-from threadmill_threads.errors import Fenced, ThreadBusy, ThreadExists, ThreadNotFound
+from threadmill_threads.errors import Fenced, ThreadExists, ThreadNotFound
 from threadmill_threads.pruning import Pruning
+from threadmill_threads.resting import resting_columns
 
 
 class ThreadsRepo:
@@ -104,19 +105,25 @@ class ThreadsRepo:
         channels = {channel: used for (kind, channel), used in usage.items() if kind == "channel"}
         return ThreadStorage(usage["checkpoint", ""], channels, usage["write", ""])
 
-    async def begin_run(self, thread_id: ThreadId, run: RunBeginning) -> tuple[Thread, bool]:
-        """Makes the thread busy with the run; answers it and whether it was created. Raises ThreadNotFound."""
-        shared = {"thread_id": thread_id, "run_id": run.run_id, "stamp": run.stamp, "config": run.config}
+    async def begin_run(self, thread_id: ThreadId, run: RunBeginning) -> RunBegun:
+        """Makes the thread busy with the run. Raises ThreadNotFound."""
+        shared = {
+            "thread_id": thread_id,
+            "run_id": run.run_id,
+            "stamp": run.stamp,
+            "config": run.config,
+            "config_defaults": run.config_defaults,
+        }
         async with self._database.connection() as connection:
             while True:
                 row = await self._queries.begin_run(connection, **shared)
                 if row is not None or not run.create_if_missing:
-                    return _found(row, thread_id), False
+                    return RunBegun(_found(row, thread_id), created=False, is_empty=bool(row and row["is_empty"]))
                 row = await self._queries.begin_run_on_new_thread(
                     connection, **shared, metadata=run.new_metadata, **self._ttl(self._default_ttl)
                 )
                 if row is not None:  # else another call created it in between
-                    return _to_thread(row), True
+                    return RunBegun(_to_thread(row), created=True, is_empty=True)
 
     async def end_run(self, thread_id: ThreadId, run: RunEnding) -> None:
         """Frees the thread of the run and records what it leaves; nothing if the run is not active. Raises Fenced."""
@@ -127,6 +134,7 @@ class ThreadsRepo:
                 thread_id=thread_id,
                 run_id=run.run_id,
                 token=run.token,
+                undoes=run.delete_checkpoints,
                 stamp=run.stamp,
                 **resting_columns(run.resting),
             )
@@ -139,17 +147,6 @@ class ThreadsRepo:
             elif run.delete_checkpoints:
                 await self._pruning.delete_runs(connection, [thread_id], [str(run.run_id)])
 
-    async def record_state(self, thread_id: ThreadId, resting: RestingState) -> None:
-        """Records a manual update of the state. Raises ThreadNotFound, ThreadBusy."""
-        async with self._database.connection() as connection:
-            row = await self._queries.record_state(
-                connection, thread_id=thread_id, expected_micros=0, **resting_columns(resting)
-            )
-        if row is None:
-            raise ThreadNotFound.of(thread_id)
-        if not row["was_idle"]:
-            raise ThreadBusy.of(thread_id)
-
     async def active_runs(self, min_age_seconds: float, limit: int, after: ThreadId) -> list[ActiveRun]:
         """Runs of whole threads, by thread id, until there are `limit` runs."""
         async with self._database.connection() as connection:
@@ -161,16 +158,6 @@ class ThreadsRepo:
     @staticmethod
     def _ttl(ttl: Ttl | None) -> dict[str, Any]:
         return {"ttl_strategy": ttl and ttl.strategy.value, "ttl_minutes": ttl and ttl.minutes}
-
-
-def resting_columns(state: RestingState) -> dict[str, Any]:
-    """Parameters of the queries that record a resting state."""
-    return {
-        "rest_status": state.status and state.status.value,
-        "values": state.values,
-        "interrupts": state.interrupts,
-        "error": state.error,
-    }
 
 
 def _found(row: Mapping[str, Any] | None, thread_id: ThreadId) -> Thread:

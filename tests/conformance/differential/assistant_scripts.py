@@ -73,7 +73,9 @@ async def assistant_versions(server: Recorder) -> None:
     patches: tuple[dict[str, Any], ...] = (
         {}, {"metadata": {"b": 2, "n": {"y": 2}}}, {"name": "second", "description": "said"}, {"context": {"size": 2}},
         {"config": {"configurable": {"size": 3}}}, {"config": {"tags": ["t"]}}, {"graph_id": "echo"},
-        {"config": {}, "context": {}},
+        {"config": {}, "context": {}}, {"context": {"x": 1}}, {"context": {}}, {"config": {"configurable": {}}},
+        {"context": {"x": 3}}, {"context": {}, "config": {"tags": ["w"]}},
+        {"config": {"tags": ["v"]}, "context": {"y": 1}},
         {"config": {"configurable": {"a": 1}}, "context": {"b": 1}}, {"graph_id": "nope"}, {"graph_id": None},
         {"metadata": None}, {"name": None}, {"config": None}, {"context": None}, {"name": 5}, {"unknown": 1},
     )  # fmt: skip

@@ -1,4 +1,11 @@
-"""Differences that the contract wants, or leaves free, each with its reason."""
+"""Differences that are meant, each with its reason, which is one of these:
+
+- the contract says otherwise;
+- what the reference does is a defect: an internal error, or it loses or mixes up what clients gave it;
+- it is how its runtime holds things in memory, which no database does.
+
+Whatever is none of these is a defect of ours. A rule that accepts nothing any more goes.
+"""
 
 import re
 from dataclasses import dataclass
@@ -18,8 +25,10 @@ class Deliberate:
 
 STRICTER = "README 3: what cannot be served is refused, not ignored"
 SANE = "README 2: a defect of the reference"
+MEMORY = "how the reference holds it in memory"
 
 DELIBERATE: tuple[Deliberate, ...] = (
+    # Runs: rows
     Deliberate(
         ".*",
         ".*",
@@ -30,27 +39,35 @@ DELIBERATE: tuple[Deliberate, ...] = (
         ".*",
         "^GET",
         r"kwargs\.config\.(metadata\.(run_attempt|langgraph_.*)|configurable\.(__context_provided__|extra|other))$",
-        "the reference's worker changes the row in memory; with a database, a row holds what was asked for",
-    ),
-    Deliberate(".*", "^POST", r"kwargs\.config\.configurable\.__context_provided__$", "internals of the reference"),
-    Deliberate(
-        ".*",
-        ".*",
-        r"metadata\.(checkpoint_(id|ns|map)|langgraph_(step|node|triggers|path|checkpoint_ns))$",
-        "LangGraph's rule for savers: a checkpoint's metadata does not repeat its config; only the in-memory one does",
-    ),
-    Deliberate(
-        ".*", '"events"', r"order$", "the reference sends what astream_events tells in bursts, not as it happens"
+        f"{MEMORY}: its worker changes the row, which in a database says what was asked for",
     ),
     Deliberate(
         "double_text.*|cancel.*",
         ".*",
         r"metadata\.(graph_id|assistant_id)$",
-        "a queued run has its own graph in its metadata; the reference takes that of the run before it",
+        "runs.md, threads.md: a run has its own graph in its metadata, and creating it switches the thread's",
     ),
-    Deliberate("run_kwargs_variants", '"graph_id":"y"|GET', r"metadata\.graph_id$", "README: reserved, the server's"),
-    Deliberate("run_kwargs_variants", ".*", r"feedback_keys$", "no keys are none"),
+    Deliberate(
+        "run_kwargs_variants",
+        '"graph_id":"y"|GET',
+        r"metadata\.graph_id$",
+        "runs.md: graph_id is the last of the union; on the reference the thread then has a graph that there is not",
+    ),
+    Deliberate(
+        "run_lazily.*|run_configs_of_a_thread",
+        ".*",
+        r"metadata\.graph_id$",
+        "runs.md: every run of a thread has its graph in its metadata, also the first",
+    ),
+    Deliberate(
+        "run_on_assistant",
+        "^GET.*/runs",
+        r"config\.configurable\.tone$",
+        "runs.md: the run's assistant supplies the defaults; the reference mixes in what other assistants left behind",
+    ),
+    Deliberate("delete_run", "/state$", ".*", "loses data: the reference deletes the state that the row still shows"),
     Deliberate("run_stateless", "GET /runs/", r"status$", "agent_protocol.md: it has GET /runs/{run_id}"),
+    # Runs: bad bodies
     Deliberate(
         "run_bad_bodies_everywhere",
         '^POST /runs(/wait|/stream)? "{}"',
@@ -59,74 +76,36 @@ DELIBERATE: tuple[Deliberate, ...] = (
     ),
     Deliberate("run_bad_bodies_stateless", '"interrupt_(before|after)"', "status$", STRICTER),
     Deliberate(
+        "run_bad_.*",
+        r'"checkpoint":{"checkpoint_id":"bad"}|"checkpoint":"x"',
+        r"status$",
+        "runs.md: a bad id is 422; system.md: so is what is no object",
+    ),
+    Deliberate("run_bad_.*", r'"langsmith_tracer":5', r"status$", SANE),
+    Deliberate("run_bad_.*", "/threads/bad/", r"status$", "system.md: malformed ids are 422"),
+    Deliberate("run_resume_without_thread", "update|resume", ".*", SANE),
+    Deliberate("run_.*", '"resume":null|"update":\\[\\]|"unknown":1', r"(body|data)", SANE),
+    Deliberate(
         "run_interrupt_and_resume",
         "^GET /threads/<[^/]*>$",
         r"body\.(status|error)$",
-        "a null answer is none; the reference's run fails",
+        "a null answer is none; the reference's run fails with an internal error",
     ),
+    Deliberate("cancel.*", ".*", r"body\.error\.message$", "wording: the reference leaves its route's placeholders in"),
+    # Values and interrupts of a thread's row
     Deliberate(
-        "run_several_interrupts", "^GET /threads/<[^/]*>$", r"values\.done$", "the row's values are those of /state"
+        "run_several_interrupts|graph_spread",
+        "^GET /threads/<[^/]*>$",
+        r"values\.done$",
+        "threads.md: the new values, which /state shows on both; the reference's row lacks what was written last",
     ),
-    Deliberate(
-        "run_on_assistant",
-        "^GET /threads/<[^/]*>",
-        r"body\.(config\.|metadata\.extra)",
-        "the config of the last run, whole",
-    ),
-    Deliberate("thread_copy", "^GET", r"body\.values$", "null, as on any thread without a run"),
-    Deliberate(
-        "assistant_versions",
-        r'"config":{},"context":{}|versions|"unknown"',
-        r"context\.size$",
-        "an empty context counts as none given",
-    ),
-    Deliberate("assistant_search", '"sort_by":"graph_id"', r"body\[", "order of equals"),
-    Deliberate("state_reads", "GET", r"body\.checkpoint\.checkpoint_ns$", "RemoteGraph reads it"),
-    Deliberate("state_updates.*", r'"log":5|"bad"', "status$", SANE),
-    Deliberate("store_items", '"index":(null|false)', "status$", SANE),
-    Deliberate(
-        "stream_resumable", "stream_mode=custom&stream_mode=values", "names$", "README 3: none of them is ignored"
-    ),
-    Deliberate("stream_agent", '"events"', r"\.id$", "events are sent as they happen, before the reducer gives the id"),
-    Deliberate("thread_stream_modes", "/stream", "order$", "in the order of what happened"),
-    Deliberate(
-        "run_on_assistant",
-        "^GET",
-        r"config\.configurable\.tone$",
-        "a thread does not remember one assistant's config for another's runs",
-    ),
-    Deliberate("state_reads", '"checkpoint_id":"bad"', r"body\.checkpoint\.checkpoint_ns$", "RemoteGraph reads it"),
-    Deliberate("state_updates", "^GET", r"metadata\.thread_id$", "it is in the others"),
-    Deliberate("system_openapi", ".*", r"operations\.", "the Agent Protocol is in ours"),
-    Deliberate("graph_views", "schemas|subgraphs", r"(input|output)_schema$", "the reference fails to make them"),
-    Deliberate("graph_views", "schemas", r"state_schema\.properties\.__end__$", "no channel of the user's"),
-    Deliberate("graph_.*|state_.*", "state/<uuid>", r"body\.checkpoint\.checkpoint_ns$", "RemoteGraph reads it"),
-    Deliberate("graph_.*|bulk_.*", ".*", r"metadata\.assistant_id$", "updates are stamped with the assistant too"),
-    Deliberate("graph_spread", "^GET /threads/<[^/]*>$", r"values\.done$", "the row's values are those of /state"),
     Deliberate("graph_workflow", "^GET /threads/<[^/]*>$", r"values\.__interrupt__$", "an interrupt is no value"),
+    Deliberate("state_update_then_run|state_of_subgraph", "GET /threads/<[^/]*>$", r"(values|interrupts)\.", SANE),
     Deliberate(
-        "graph_deltas", "^GET /threads/<[^/]*>$", r"body\.values$", "a copy: null, as on any thread without a run"
-    ),
-    Deliberate("stream_.*", '"events".*"command"', r"input\.goto$", "nowhere to go: [] as well as null"),
-    Deliberate("bad_ids", "/join|/stream", r"headers\.(content-)?location$", "ids are sent in their canonical form"),
-    Deliberate("bad_ids", "%00/copy", "status$", "system.md: malformed ids are 422"),
-    Deliberate("bad_methods", "/(ok|metrics|openapi.json) ", "status$", "system.md: wrong method is 405"),
-    Deliberate("bad_methods", ".*", r"headers\.allow$", "Allow names all methods"),
-    Deliberate("cron_bad_bodies", '"end_time":"bogus"', "status$", STRICTER),
-    Deliberate("cron_bad_bodies", '"{}"', "status$", SANE),
-    Deliberate("cron_bad_bodies", '"input":(null|\\[1\\])', "status$", "crons.md: input may be a list; runs take null"),
-    Deliberate("cron_.*", ".*", r"end_time$", "system.md: timestamps have one form"),
-    Deliberate("cron_update", '"end_time":"bogus"', "status$", STRICTER),
-    Deliberate("cron_search", '"sort_by":"(thread_id|end_time)"', r"body\[", "order of equals"),
-    Deliberate("system_docs", "check_db=nonsense", "status$", "any value asks for the check"),
-    Deliberate(
-        "graph_spread", "/wait ", r"__interrupt__\[\d\]\.", "parallel tasks ask in the order in which they get there"
-    ),
-    Deliberate(
-        "cron_bad_bodies", '"end_time":"<time', "next_run_date$", "crons.md: its end is over, so there is no next run"
-    ),
-    Deliberate(
-        "state_reads", '"before":|before=bad', "status$", "threads.md: the flat form works; what is no id is refused"
+        "thread_copy|graph_deltas",
+        "^GET /threads/<[^/]*>$",
+        r"body\.values$",
+        f"{MEMORY}: a copy without the key; a column is null, as on any thread without a run",
     ),
     Deliberate(
         "run_several_interrupts",
@@ -135,56 +114,112 @@ DELIBERATE: tuple[Deliberate, ...] = (
         "runs.md: a run that has ended meanwhile is joined without",
     ),
     Deliberate(
-        "run_everything_given|run_lazily.*",
-        "^GET",
-        r"body\.config\.configurable\.",
-        "the config of the last run, whole",
+        "graph_spread",
+        "/wait ",
+        r"__interrupt__\[\d\]\.",
+        "parallel tasks ask in the order in which they get there",
     ),
+    # Streams
     Deliberate(
-        "run_lazily.*",
         ".*",
-        r"metadata\.graph_id$",
-        "the run of a thread that is new has its graph in its metadata too",
+        '"events"',
+        r"order$",
+        f"{MEMORY}: it sends what astream_events tells in bursts, not as it happens",
     ),
-    Deliberate("cancel.*", ".*", r"body\.error\.message$", "the reference leaves the placeholders of its route in"),
+    Deliberate("thread_stream_modes", "/stream", "order$", "in the order of what happened"),
     Deliberate(
-        "run_unknown_ids|double_text.*|cancel.*", "/(join|stream)$", r"headers\.(content-)?location$", "no such run"
+        "stream_resumable",
+        "stream_mode=custom&stream_mode=values",
+        "names$",
+        "so the Python client asks for several modes; the reference loses all but the last",
     ),
-    Deliberate("run_bad_.*", r'"langsmith_tracer":5|"checkpoint":', r"status$", STRICTER),
-    Deliberate("run_bad_.*", "/threads/bad/", r"status$", "system.md: malformed ids are 422"),
-    Deliberate("run_list_queries", "(limit|offset)=", r"status$", STRICTER),
-    Deliberate("run_resume_without_thread", "update|resume", ".*", SANE),
-    Deliberate("delete_run", "/state$", ".*", "a run's checkpoints outlive its row"),
-    Deliberate("assistant_views", "schemas|subgraphs", r"(input|output)_schema$", "the reference fails to make them"),
+    # States
+    Deliberate(
+        "graph_.*|state_reads",
+        'state/<uuid>|state/bad|"checkpoint_id":"bad"',
+        r"body\.checkpoint\.checkpoint_ns$",
+        "threads.md: a checkpoint has it, in whichever way it is read",
+    ),
+    Deliberate("state_updates", "^GET", r"metadata\.thread_id$", "threads.md: a state's metadata has it"),
+    Deliberate("state_updates.*", r'"log":5', "status$", SANE),
+    Deliberate(
+        "state_updates_elsewhere",
+        '"checkpoint_id":',
+        "status$",
+        "loses data: on the reference an update at no checkpoint leaves the thread with nothing but the update",
+    ),
+    Deliberate(
+        "state_reads",
+        '"before":|before=bad',
+        "status$",
+        "threads.md: the flat form works; system.md: malformed ids are 422",
+    ),
+    Deliberate("thread_supersteps", "command", "status$", SANE),
+    Deliberate(
+        "state_of_messages", "storage", r"(count|versions)$", f"{MEMORY}: versions of empty channels are no blobs"
+    ),
+    # Threads
+    Deliberate("thread_create", '"ttl":{}|"ttl":-1', "status$", "README 4: a time to live is kept, so it must be one"),
+    Deliberate("state_of_messages", "include=", r"\.ttl$", "threads.md: ttl is served"),
+    Deliberate("thread_search", '"values":', "status$", SANE),
+    Deliberate("thread_search", r'"values(\.\.b|\[0)"', "status$", STRICTER),
+    Deliberate("thread_prune_keep_latest", "prune", "status$", "README 4: keep_latest is served"),
+    # Assistants
+    Deliberate(
+        "graph_views|assistant_views",
+        "schemas|subgraphs",
+        r"(input|output)_schema$",
+        "the reference fails to make them",
+    ),
+    Deliberate("graph_views", "schemas", r"state_schema\.properties\.__end__$", "no channel of the user's"),
     Deliberate(
         "assistant_versions",
         "latest|^GET|after",
         r"\.(graph_id|context)",
         "README 2: latest restores the whole version",
     ),
-    Deliberate("assistant_search", '"name"', r"body\[", "order of names by collation"),
+    Deliberate("assistant_search", '"sort_by":"graph_id"', r"body\[", f"{MEMORY}: the order of equals"),
+    Deliberate("assistant_search", '"sort_by":"name"', r"body\[", f"{MEMORY}: Python's order; ours is the database's"),
+    # Crons
+    Deliberate("cron_bad_bodies", '"end_time":"bogus"', "status$", STRICTER),
+    Deliberate("cron_update", '"end_time":"bogus"', "status$", STRICTER),
+    Deliberate("cron_bad_bodies", '"{}"', "status$", SANE),
+    Deliberate("cron_.*", ".*", r"end_time$", "system.md: timestamps have one form"),
+    Deliberate(
+        "cron_bad_bodies", '"end_time":"<time', "next_run_date$", "README 2: its end is over, so there is no next run"
+    ),
+    Deliberate("cron_search", '"sort_by":"(thread_id|end_time)"', r"body\[", f"{MEMORY}: the order of equals"),
+    # The store
     Deliberate("store_search", "", r"body\.items", "store.md: order of insertion, not of namespaces"),
     Deliberate("store_search", r"\$(gt|gte|lte)", "status$", SANE),
-    Deliberate("store_items", "key=k$", r"(body|content-type)$", "errors are JSON"),
-    Deliberate("store_.*", "ttl|limit|offset|max_depth", "status$", STRICTER),
-    Deliberate("thread_search", '"values":', "status$", SANE),
-    Deliberate("thread_search", r'"values(\.\.b|\[0)"', "status$", STRICTER),
-    Deliberate("run_.*", '"resume":null|"update":\\[\\]|"unknown":1', r"(body|data)", SANE),
-    Deliberate("thread_create", "ttl", "status$", STRICTER),
-    Deliberate("thread_supersteps", "command", "status$", SANE),
-    Deliberate("state_update_then_run", "GET /threads/<[^/]*>$", r"(values|interrupts)\.", SANE),
-    Deliberate("state_of_subgraph", "GET /threads/<[^/]*>$", r"(values|interrupts)\.", SANE),
+    Deliberate("store_parameters", '"even":1', r"body\.items$", "in JSON, unlike in Python, 1 is not true"),
+    Deliberate("store_items", "namespace=a&key=k", "body$", "agent_protocol.md: namespace may be repeated"),
+    Deliberate("store_items", '"ttl":-1', "status$", "README 4: a time to live is kept, so it must be one"),
+    Deliberate("store_namespaces", '"(limit|offset|max_depth)":-1', "status$", STRICTER),
+    # Conventions
     Deliberate(
-        "state_.*|thread_stream.*", ".*", r"metadata\.assistant_id$", "updates are stamped with the assistant too"
+        "bad_ids", "/join|/stream", r"headers\.(content-)?location$", "ids are sent in their canonical form, as in rows"
     ),
-    Deliberate("state_of_messages", "storage", r"(count|versions)$", "empty channels hold no blob"),
-    Deliberate("state_of_messages", "include=", r"\.ttl$", "ttl is served"),
-    Deliberate("system_health", "/info", "version|flags", "another server"),
-    Deliberate(
-        "system_conventions", "^(GET|PATCH)", r"headers\.(location|allow)$", "absolute URL; Allow names all methods"
-    ),
+    Deliberate("bad_ids", "%00/copy", "status$", "system.md: malformed ids are 422"),
+    Deliberate("bad_methods", "/(ok|metrics|openapi.json) ", "status$", "system.md: wrong method is 405"),
     Deliberate("system_conventions", "POST /(ok|info)", "status$", "system.md: wrong method is 405"),
+    Deliberate("bad_methods", ".*", r"headers\.allow$", "Allow names all methods"),
+    Deliberate("system_conventions", "^(DELETE|PATCH|PUT)", r"headers\.allow$", "Allow names all methods"),
+    Deliberate("system_conventions", "^GET", r"headers\.location$", "absolute, so each server's own"),
     Deliberate("system_cors", ".*", "expose-headers$", "browsers need Location to reconnect"),
+    Deliberate("system_health", "/info", r"body\.version$", "another server"),
+    Deliberate(
+        "system_openapi",
+        ".*",
+        r"operations\.\w+ /(agents|runs/(search|{run_id})|openapi\.json$|$)",
+        "agent_protocol.md: ours has it too",
+    ),
+    Deliberate(
+        "system_openapi",
+        ".*",
+        r"operations\.\w+ /(mcp/|a2a/|threads/{thread_id}/(commands|stream/events)$)",
+        "mcp_a2a.md, protocol_v2.md: not served yet",
+    ),
 )
 
 

@@ -329,27 +329,3 @@ async def run_durability(server: Recorder) -> None:
     await look(server, thread)
     await wait(server, thread, "ask", command={"resume": 1}, durability="exit")
     await server.get(f"/threads/{thread}/history", params={"limit": 10})
-
-
-@script
-async def run_on_assistant(server: Recorder) -> None:
-    assistant = await server.post(
-        "/assistants",
-        {
-            "graph_id": "configured",
-            "config": {"tags": ["a"], "recursion_limit": 11, "configurable": {"tone": "sharp", "extra": "e"}},
-            "metadata": {"of": "assistant"},
-            "name": "sharp one",
-        },
-    )
-    thread = await server.thread(metadata={"of": "thread", "also": 1})
-    await wait(server, thread, assistant["assistant_id"], input={"number": 1})
-    await wait(server, thread, assistant["assistant_id"], input={}, config={"configurable": {"size": 5}, "tags": ["b"]})
-    await wait(server, thread, assistant["assistant_id"], input={}, context={"size": 6}, metadata={"r": 1})
-    await server.get(f"/threads/{thread}/runs")
-    await look(server, thread)
-    await wait(server, thread, "echo", input={"text": "another graph"})
-    await server.get(f"/threads/{thread}")
-    await server.call("DELETE", f"/assistants/{assistant['assistant_id']}")
-    await wait(server, thread, assistant["assistant_id"], input={})
-    await server.get(f"/threads/{thread}/runs")

@@ -109,6 +109,35 @@ async def store_namespaces(server: Recorder) -> None:
 
 
 @script
+async def store_parameters(server: Recorder) -> None:
+    """Every parameter of every endpoint, with each type of value that it takes."""
+    root = server.name(str(uuid4()))
+    for index in (None, False, ["v"], ["v", "list[0]", "nest.q"], []):
+        await put(server, [root, "index"], "k", {"v": "text", "list": ["x"], "nest": {"q": "y"}}, index=index)
+    for ttl in (None, 1, 0.5, 1e9):
+        await put(server, [root, "ttl"], "k", {"v": 1}, ttl=ttl)
+    for value in ({}, {"v": None}, {"v": [1, {"w": 2.5}]}, {"": 1}, {"é": "ü\n"}):
+        await put(server, [root, "value"], "k", value)
+        await server.get(f"/store/items?namespace={root}.value&key=k")
+    for refresh in ("true", "false", "1", "0", ""):
+        await server.get(f"/store/items?namespace={root}.ttl&key=k&refresh_ttl={refresh}")
+    for number in range(3):
+        await put(server, [root, "search"], f"k{number}", {"n": number, "even": number % 2 == 0, "none": None})
+    queries: tuple[dict[str, Any], ...] = (
+        {"filter": {"even": True}}, {"filter": {"even": 1}}, {"filter": {"n": 1.0}}, {"filter": {"n": "1"}},
+        {"filter": {"n": {"$ne": 1}}}, {"filter": {"n": {"$eq": None}}}, {"filter": {"none": {"$ne": None}}},
+        {"filter": {"n": {}}}, {"filter": {"n": {"$eq": 1, "$ne": 2}}}, {"refresh_ttl": None}, {"refresh_ttl": False},
+        {"query": ""}, {"query": 5}, {"refresh_ttl": "x"}, {"filter": {"n": 1}, "limit": 1, "offset": 0},
+    )  # fmt: skip
+    for query in queries:
+        await server.post("/store/items/search", {"namespace_prefix": [root, "search"], **query})
+    for labels in (["*"], [root, "*"], ["*", "search"], [], [root, "sea"]):
+        await server.post("/store/namespaces", {"prefix": [root], "suffix": labels})
+    for query_string in ("", "key=k", f"namespace={root}.value", f"namespace={root}..value&key=k"):
+        await server.get(f"/store/items?{query_string}")
+
+
+@script
 async def store_written_by_a_graph(server: Recorder) -> None:
     user = {"role": "user", "content": "hello"}
     await server.post("/runs/wait", {"assistant_id": "chat", "input": {"messages": [user]}})

@@ -190,7 +190,10 @@ async def stream_join_live(server: Recorder) -> None:
         await until_running(server, thread, run_id)
         await asyncio.sleep(0.5)
         path = f"/threads/{thread}/runs/{run_id}/stream"
-        await asyncio.gather(server.stream("GET", path), server.stream("GET", f"{path}?stream_mode=updates"))
+        async with server.open_stream("GET", path) as events:
+            await server.stream("GET", f"{path}?stream_mode=updates")
+            async for _ in events:
+                pass
         await server.stream("GET", path)
         await server.get(f"/threads/{thread}/runs/{run_id}")
     run_id = await start(server, thread, "slow", input={"seconds": 1}, after_seconds=1, stream_mode=modes)

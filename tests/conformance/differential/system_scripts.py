@@ -76,4 +76,5 @@ async def system_docs(server: Recorder) -> None:
         await server.call("GET", path)
         server.exchanges[-1].body = "a page"
     await server.call("HEAD", "/info")
-    await server.call("GET", "/ok?check_db=nonsense")
+    for value in ("nonsense", "", "true", "1", "0", "2", "-1"):
+        await server.call("GET", f"/ok?check_db={value}")

@@ -141,6 +141,38 @@ async def thread_prune(server: Recorder) -> None:
 
 
 @script
+async def thread_prune_keep_latest(server: Recorder) -> None:
+    thread = await server.thread()
+    for text in ("a", "b"):
+        await wait(server, thread, "echo", input={"text": text})
+    await server.post("/threads/prune", {"thread_ids": [thread, str(uuid4())], "strategy": "keep_latest"})
+    await look(server, thread)
+    await wait(server, thread, "echo", input={"text": "c"})
+
+
+@script
+async def state_metadata(server: Recorder) -> None:
+    """Metadata of all JSON types, on the thread, the run and its config, shows in its states and finds them."""
+    thread = await server.thread(metadata={"of_thread": {"a": 1}})
+    body = {
+        "metadata": {"nested": {"a": [1, {"b": None}]}, "list": [1], "null": None, "float": 1.5, "true": True},
+        "config": {
+            "configurable": {"c": {"d": 1}, "e": [2], "f": None, "g": "", "__h": 1},
+            "metadata": {"i": {"j": 1}},
+        },
+    }
+    await wait(server, thread, "nested", input={"ask": True}, **body)
+    await server.get(f"/threads/{thread}/state?subgraphs=true")
+    for wanted in ({"nested": {"a": [1, {"b": None}]}}, {"of_thread": {"a": 1}}, {"c": {"d": 1}}, {"list": [2]}):
+        await server.post(f"/threads/{thread}/history", {"limit": 10, "metadata": wanted})
+    base = (await server.get(f"/threads/{thread}/history", params={"limit": 10}))[-1]
+    await server.post(f"/threads/{thread}/state", {"values": {"log": ["x"]}, "checkpoint": base["checkpoint"]})
+    await server.get(f"/threads/{thread}/state")
+    await wait(server, thread, "nested", input={}, checkpoint_id=base["checkpoint_id"])
+    await server.get(f"/threads/{thread}/history", params={"limit": 10})
+
+
+@script
 async def state_of_new_thread(server: Recorder) -> None:
     thread = await server.thread()
     await server.get(f"/threads/{thread}/state")

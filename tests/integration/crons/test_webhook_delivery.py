@@ -109,10 +109,11 @@ async def test_pending_run_that_is_cancelled_calls_too(crons: Any) -> None:
 
 async def test_call_is_repeated_until_it_succeeds(crons: Any) -> None:
     async with receiving(500, 302, 404, 204) as receiver:
-        await run(crons, receiver.url)
+        created = await run(crons, receiver.url)
         await finish(crons)
         calls = [await receiver.call() for _ in range(4)]
         await until(lambda: nothing_left(crons))
+    assert {call.headers["webhook-id"] for call in calls} == {created.run_id}
     assert {call.path for call in calls} == {"/hook"}, "a redirect was followed"
     assert receiver.count == 4
 
@@ -187,7 +188,7 @@ def sender(http: Any, addresses: list[str], rule: AddressRule) -> tuple[Sender, 
 async def test_name_is_resolved_once_and_the_checked_address_is_called() -> None:
     async with receiving() as receiver, open_http() as http:
         calls, asked = sender(http, ["127.0.0.1"], AddressRule(allow_loopback=True))
-        assert await calls.send(f"http://user:pass@hook.test:{receiver.port}/a?b=c", b"{}") == 200
+        assert await calls.send(f"http://user:pass@hook.test:{receiver.port}/a?b=c", "id-1", b"{}") == 200
         call = await receiver.call()
     assert asked == ["hook.test"]
     assert (call.path, call.headers["host"]) == ("/a?b=c", f"hook.test:{receiver.port}")
@@ -212,7 +213,7 @@ async def test_unreachable_host_may_be_tried_again() -> None:
 
 async def failure(calls: Sender, url: str) -> SendFailed:
     try:
-        await calls.send(url, b"{}")
+        await calls.send(url, "id-1", b"{}")
     except SendFailed as error:
         return error
     raise AssertionError(f"{url} was called")

@@ -98,6 +98,19 @@ class System:
     def wait(self, run_id: str, **fields: Any) -> Any:
         return self.runs.WaitRun(runs_pb2.WaitRunRequest(run=runs_pb2.RunRef(run_id=run_id), **fields))
 
+    async def put_checkpoint(self, assignment: Any) -> None:
+        """One checkpoint of the attempt, as its executor would write it."""
+        await self.threads_sql.execute(
+            "UPDATE threads.thread SET fence = $2 WHERE thread_id = $1", assignment.thread_id, assignment.fence.token
+        )
+        await self.threads_sql.execute(
+            "INSERT INTO threads.checkpoint (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, body_type,"
+            " body, metadata, channel_versions)"
+            " VALUES ($1, '', '1f0', '', 'x', '', json_build_object('run_id', $2::text), '{}')",
+            assignment.thread_id,
+            assignment.fence.run_id,
+        )
+
     async def collect(self, call: Any) -> list[tuple[str, Any]]:
         """All (name, data) of a run's stream, until it ends."""
         return [(each.name, orjson.loads(each.data_json)) for each in await self.events(call)]

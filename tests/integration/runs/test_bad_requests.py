@@ -32,6 +32,9 @@ async def test_malformed_ids_of_threads(system):
     calls = [
         system.runs.ListRuns(runs_pb2.ListRunsRequest(thread_id=BAD)),
         system.runs.DeleteThreadRuns(runs_pb2.DeleteThreadRunsRequest(thread_id=BAD)),
+        system.runs.PublishStateUpdate(runs_pb2.PublishStateUpdateRequest(thread_id=BAD, state_json=b"{}")),
+        system.runs.StreamThread(runs_pb2.StreamThreadRequest(thread_id=BAD)),
+        system.runs.StreamThread(runs_pb2.StreamThreadRequest()),
     ]
     assert {await refusal(call) for call in calls} == {grpc.StatusCode.INVALID_ARGUMENT}
 
@@ -47,7 +50,6 @@ async def test_malformed_ids_of_threads(system):
         {"context_json": b"nonsense"},
         {"metadata_json": b'"text"'},
         {"checkpoint_json": b"1"},
-        {"feedback_keys": ["a"]},
     ],
 )
 @pytest.mark.parametrize("how", ["CreateRun", "StreamRun", "WaitRun"])

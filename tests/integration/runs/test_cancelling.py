@@ -127,7 +127,7 @@ async def test_rollback_deletes_run_and_its_checkpoints(system):
     executor = await system.executor().attach()
     run = await system.create(await system.thread())
     assignment = await executor.assignment()
-    await put_checkpoint(system, assignment)
+    await system.put_checkpoint(assignment)
     await cancel(system, run, action=ROLLBACK)
     await executor.expect("cancel")
     await executor.finish(assignment, result=Outcome.RESULT_CANCELLED)
@@ -138,7 +138,7 @@ async def test_rollback_of_a_requeued_run_deletes_its_checkpoints_too(system):
     executor = await system.executor(slots=1).attach()
     run = await system.create(await system.thread())
     assignment = await executor.assignment()
-    await put_checkpoint(system, assignment)
+    await system.put_checkpoint(assignment)
     await executor.heartbeat(draining=True)
     await executor.detach()
     await system.sql.execute("UPDATE runs.run SET lease_expires_at = now() - interval '1 s'")
@@ -164,20 +164,6 @@ async def test_interrupting_a_requeued_run_leaves_its_thread_interrupted(system)
     await until(requeued)
     await cancel(system, run)
     assert await system.thread_state(run.thread_id) == "interrupted", "it may have got somewhere"
-
-
-async def put_checkpoint(system, assignment):
-    """One checkpoint of the attempt, as its executor would write it."""
-    await system.threads_sql.execute(
-        "UPDATE threads.thread SET fence = $2 WHERE thread_id = $1", assignment.thread_id, assignment.fence.token
-    )
-    await system.threads_sql.execute(
-        "INSERT INTO threads.checkpoint (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, body_type,"
-        " body, metadata, channel_versions)"
-        " VALUES ($1, '', '1f0', '', 'x', '', json_build_object('run_id', $2::text), '{}')",
-        assignment.thread_id,
-        assignment.fence.run_id,
-    )
 
 
 async def gone(system, run):
@@ -269,7 +255,7 @@ async def test_a_run_that_is_to_be_rolled_back_is_even_if_it_finished_first(syst
     executor = await system.executor().attach()
     run = await system.create(await system.thread())
     assignment = await executor.assignment()
-    await put_checkpoint(system, assignment)
+    await system.put_checkpoint(assignment)
     await cancel(system, run, action=ROLLBACK)
     await executor.finish(assignment, values_json=b'{"a":1}')
     await gone(system, run)
@@ -279,7 +265,7 @@ async def test_a_rollback_undoes_what_an_interrupt_would_have_kept(system):
     executor = await system.executor().attach()
     run = await system.create(await system.thread())
     assignment = await executor.assignment()
-    await put_checkpoint(system, assignment)
+    await system.put_checkpoint(assignment)
     await cancel(system, run)
     await cancel(system, run, action=ROLLBACK)
     await cancel(system, run)

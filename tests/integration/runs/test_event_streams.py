@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from eventually import until
 from threadmill_protos.runs.v1 import runs_pb2
-from threadmill_runs.events import hub as hub_module
+from threadmill_runs.events import follow as follow_module
+from threadmill_runs.events import subscription as subscription_module
 
 
 async def started(system, **fields):
@@ -89,7 +90,8 @@ async def test_a_stream_ends_though_redis_lost_everything(system, redis):
     assert await stream == expected(3)
 
 
-async def test_a_stream_ends_though_its_end_was_lost(system, redis):
+async def test_a_stream_ends_though_its_end_was_lost(system, monkeypatch):
+    monkeypatch.setattr(follow_module, "SILENCE_SECONDS", 0.3)
     run, _, _ = await started(system)
     (stream,) = await watched(system, run)
     await system.sql.execute(
@@ -100,7 +102,7 @@ async def test_a_stream_ends_though_its_end_was_lost(system, redis):
 
 
 async def test_a_slow_watcher_catches_up_from_the_log(system, monkeypatch):
-    monkeypatch.setattr(hub_module, "MAX_BUFFERED_BATCHES", 3)
+    monkeypatch.setattr(subscription_module, "MAX_BUFFERED_BATCHES", 3)
     run, assignment, executor = await started(system)
     calls = [system.stream(run.run_id) for _ in range(2)]
     for call in calls:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from threadmill_chassis.ids import new_id
 from threadmill_runs.events import follow as follow_module
-from threadmill_runs.events import hub as hub_module
 from threadmill_runs.events import log as log_module
+from threadmill_runs.events import subscription as subscription_module
 from threadmill_runs.events.follow import follow
 from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, START, Bounds, EventLog, event
@@ -87,7 +87,7 @@ async def test_the_last_look_into_the_log_goes_to_its_end(hub, log, monkeypatch)
 
 
 async def test_a_slow_reader_holds_no_more_than_its_share_and_misses_nothing(hub, log, monkeypatch):
-    monkeypatch.setattr(hub_module, "MAX_BUFFERED_BYTES", 1000)
+    monkeypatch.setattr(subscription_module, "MAX_BUFFERED_BYTES", 1000)
     thread_id = new_id()
     async with hub.subscribe(thread_id) as subscription:
         await subscription.start(None)

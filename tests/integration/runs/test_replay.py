@@ -1,6 +1,7 @@
 """Joining a run late: Last-Event-ID on runs whose events are kept, and on runs whose are not."""
 
 import pytest
+from threadmill_runs.events import follow as follow_module
 from threadmill_runs.events.log import EventId
 
 
@@ -76,7 +77,8 @@ async def test_other_runs_of_the_thread_are_not_replayed(system):
         assert shown(await system.events(system.stream(run.run_id, last_event_id="-1"))) == ["metadata", str(n)]
 
 
-async def test_a_replay_after_events_have_expired_ends(start_system):
+async def test_a_replay_after_events_have_expired_ends(start_system, monkeypatch):
+    monkeypatch.setattr(follow_module, "SILENCE_SECONDS", 0.3)
     system = await start_system(event_keep_seconds=1)
     executor = await system.executor().attach()
     run = await system.create(await system.thread(), stream_resumable=True)

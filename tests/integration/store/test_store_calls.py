@@ -37,7 +37,8 @@ async def noting(service: Any) -> Noting:
 @pytest.fixture
 async def calls(service: Any, noting: Noting) -> AsyncIterator[StoreCalls]:
     async with open_clients(GatewaySettings(store_address=service.settings.bind)) as clients:
-        yield StoreCalls(replace(clients, store=noting))  # type: ignore[arg-type]
+        health = {noting.Batch: clients.health[clients.store.Batch]}
+        yield StoreCalls(replace(clients, store=noting, health=health))  # type: ignore[arg-type]
 
 
 async def test_requests_of_one_turn_share_a_call_and_reads_do_not_wait_for_writes(

@@ -16,7 +16,7 @@ async def source(service, steps) -> str:
     resting = threads_pb2.RestingState(
         state=threads_pb2.THREAD_STATE_INTERRUPTED, values_json=b"{}", interrupts_json=b"{}", error_json=b"null"
     )
-    await service.threads.RecordState(threads_pb2.RecordStateRequest(thread_id=thread_id, resting=resting))
+    await service.checkpoints.WriteCheckpoints(pb.WriteCheckpointsRequest(thread_id=thread_id, resting=resting))
     begin = threads_pb2.BeginRunRequest(thread_id=thread_id, run_id=run_id, config_json=b'{"tags":[]}')
     await service.threads.BeginRun(begin)
     metadata = json.dumps({"step": 1, "thread_id": thread_id, "run_id": run_id}).encode()

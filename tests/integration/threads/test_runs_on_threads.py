@@ -4,8 +4,10 @@ import asyncio
 from uuid import uuid4
 
 import grpc
+import orjson
 import pytest
 from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.threads.v1 import checkpoints_pb2
 from threadmill_protos.threads.v1 import threads_pb2 as pb
 
 
@@ -45,6 +47,23 @@ async def test_begin_creates_and_stamps(service):
     assert again.thread.metadata_json == first.thread.metadata_json, "metadata of new threads only"
     await end(service, request.thread_id, request.run_id)
     assert (await get(service, request.thread_id)).state == pb.THREAD_STATE_IDLE, "registered once"
+
+
+async def test_the_config_of_a_thread_is_made_of_those_of_its_runs(service):
+    thread_id = str(uuid4())
+    given = (
+        ({}, {}, {"configurable": {}}),
+        ({"tags": ["t"], "configurable": {"c": 1}}, {}, {"tags": ["t"], "configurable": {}}),
+        ({}, {"tags": ["a"], "limit": 1, "configurable": {"k": "a"}},
+         {"tags": ["t"], "limit": 1, "configurable": {"k": "a"}}),
+        ({"limit": 2}, {"configurable": {"k": "b", "l": "b"}},
+         {"tags": ["t"], "limit": 2, "configurable": {"k": "a", "l": "b"}}),
+        ({}, {}, {"tags": ["t"], "limit": 2, "configurable": {"k": "a", "l": "b"}}),
+    )  # fmt: skip
+    for config, defaults, expected in given:
+        documents = {"config_json": orjson.dumps(config), "config_defaults_json": orjson.dumps(defaults)}
+        await begin(service, thread_id, **documents)
+        assert orjson.loads((await get(service, thread_id)).config_json) == expected
 
 
 async def test_a_run_leaves_its_resting_state(service):
@@ -134,19 +153,19 @@ async def test_concurrent_runs_on_one_thread_stay_consistent(service):
     assert (await get(service, thread_id)).state == pb.THREAD_STATE_IDLE
 
 
-async def test_record_state_only_at_rest(service):
+async def test_a_state_is_set_by_hand_only_at_rest(service):
     thread_id = str(uuid4())
     run_id = await begin(service, thread_id)
-    request = pb.RecordStateRequest(
+    request = checkpoints_pb2.WriteCheckpointsRequest(
         thread_id=thread_id,
         resting=pb.RestingState(state=pb.THREAD_STATE_INTERRUPTED, values_json=b'{"a":1}', interrupts_json=b"{}"),
     )
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.threads.RecordState(request)
+        await service.checkpoints.WriteCheckpoints(request)
     assert (reason_of(caught.value), caught.value.code()) == ("THREAD_BUSY", grpc.StatusCode.FAILED_PRECONDITION)
     assert (await get(service, thread_id)).values_json == b""
     await end(service, thread_id, run_id)
-    await service.threads.RecordState(request)
+    await service.checkpoints.WriteCheckpoints(request)
     read = await get(service, thread_id)
     assert (read.state, read.values_json, read.interrupts_json) == (pb.THREAD_STATE_INTERRUPTED, b'{"a":1}', b"{}")
 

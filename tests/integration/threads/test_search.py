@@ -7,6 +7,7 @@ import grpc
 import pytest
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
+from threadmill_protos.threads.v1 import checkpoints_pb2
 from threadmill_protos.threads.v1 import threads_pb2 as pb
 
 
@@ -14,8 +15,14 @@ async def create(service, metadata: dict, values: object = ..., **resting) -> st
     made = await service.threads.CreateThread(pb.CreateThreadRequest(metadata_json=json.dumps(metadata).encode()))
     if values is not ... or resting:
         state = pb.RestingState(values_json=b"" if values is ... else json.dumps(values).encode(), **resting)
-        await service.threads.RecordState(pb.RecordStateRequest(thread_id=made.thread_id, resting=state))
+        await rest(service, made.thread_id, state)
     return made.thread_id
+
+
+async def rest(service, thread_id: str, state: pb.RestingState) -> None:
+    await service.checkpoints.WriteCheckpoints(
+        checkpoints_pb2.WriteCheckpointsRequest(thread_id=thread_id, resting=state)
+    )
 
 
 async def search(service, **fields) -> list[str]:
@@ -106,7 +113,7 @@ async def test_sorting(service):
     sort = pb.SearchThreadsRequest
     ids = [await create(service, {}) for _ in range(3)]
     error = pb.RestingState(state=pb.THREAD_STATE_ERROR)
-    await service.threads.RecordState(pb.RecordStateRequest(thread_id=ids[1], resting=error))
+    await rest(service, ids[1], error)
     await service.threads.UpdateThread(pb.UpdateThreadRequest(thread_id=ids[0]))
     await service.threads.BeginRun(pb.BeginRunRequest(thread_id=ids[2], run_id=str(uuid4())))
     zero, one, two = ids

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.threads.v1 import checkpoints_pb2
 from threadmill_protos.threads.v1 import threads_pb2 as pb
 
 
@@ -54,7 +55,8 @@ async def test_unknown_threads(service):
     assert await reason(service.threads.DeleteThread(pb.DeleteThreadRequest(thread_id=unknown))) == expected
     assert await reason(service.threads.CopyThread(pb.CopyThreadRequest(thread_id=unknown))) == expected
     assert await reason(service.threads.GetThreadStorage(pb.GetThreadStorageRequest(thread_id=unknown))) == expected
-    assert await reason(service.threads.RecordState(pb.RecordStateRequest(thread_id=unknown))) == expected
+    update = checkpoints_pb2.WriteCheckpointsRequest(thread_id=unknown, resting=pb.RestingState())
+    assert await reason(service.checkpoints.WriteCheckpoints(update)) == expected
     begin = pb.BeginRunRequest(thread_id=unknown, run_id=str(uuid4()))
     assert await reason(service.threads.BeginRun(begin)) == expected
 
@@ -83,8 +85,10 @@ async def test_nul_characters_are_kept_in_values_and_replaced_in_metadata(servic
     text = r'{"a\u0000":"x\u0000y","b":"\\u0000","c":["\\\u0000"]}'
     made = await service.threads.CreateThread(pb.CreateThreadRequest(metadata_json=text.encode()))
     assert json.loads(made.metadata_json) == {"a\ufffd": "x\ufffdy", "b": "\\u0000", "c": ["\\\ufffd"]}
-    await service.threads.RecordState(
-        pb.RecordStateRequest(thread_id=made.thread_id, resting=pb.RestingState(values_json=text.encode()))
+    await service.checkpoints.WriteCheckpoints(
+        checkpoints_pb2.WriteCheckpointsRequest(
+            thread_id=made.thread_id, resting=pb.RestingState(values_json=text.encode())
+        )
     )
     read = await service.threads.GetThread(pb.GetThreadRequest(thread_id=made.thread_id))
     assert read.values_json == text.encode()

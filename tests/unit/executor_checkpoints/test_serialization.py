@@ -9,6 +9,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from threadmill_protos.threads.v1 import checkpoints_pb2
 from threadmill_runs.executor.checkpoints import wire
+from threadmill_runs.executor.encoding import decode
 from threadmill_runs.executor.settings import ExecutorSettings
 
 CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
@@ -56,3 +57,32 @@ def test_who_turns_pickle_on_has_it() -> None:
     assert stored.channel_blobs[0].value.type == "pickle"
     found = wire.to_tuple(serde(checkpoint_pickle=True), stored)
     assert found.checkpoint["channel_values"]["x"] == {1j}
+
+
+def test_metadata_takes_in_what_is_json_of_the_config() -> None:
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    config: Any = {
+        "configurable": {
+            "thread_id": "t",
+            "checkpoint_ns": "",
+            "checkpoint_id": "parent",
+            "checkpoint_map": {"": "root"},
+            "__private": 1,
+            "langgraph_auth_permissions": [],
+            "model": {"name": ["m", None]},
+            "opened": Opaque(),
+            "both": "configurable",
+        },
+        "metadata": {"langgraph_path": ("__pregel_pull", "n"), "both": "metadata", "cyclic": cyclic, "thread_id": "t"},
+    }
+    metadata: Any = {"step": 1, "both_and": "own", "writes": {}}
+    stored = wire.put_op(serde(), config, empty_checkpoint(), metadata, {}).put
+    assert decode(stored.metadata_json) == {
+        "checkpoint_map": {"": "root"},
+        "model": {"name": ["m", None]},
+        "both": "metadata",
+        "langgraph_path": ["__pregel_pull", "n"],
+        "step": 1,
+        "both_and": "own",
+    }

@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from threadmill_protos.threads.v1 import checkpoints_pb2
+from threadmill_protos.threads.v1 import checkpoints_pb2, threads_pb2
+from threadmill_runs.executor.checkpoints import write_queue as module
 from threadmill_runs.executor.checkpoints.errors import SaverClosed
 from threadmill_runs.executor.checkpoints.write_queue import WriteQueue
 
@@ -147,3 +148,204 @@ async def test_many_threads_submit_at_once(queue: WriteQueue, stub: GatedStub) -
     for writer in range(4):
         own = [name for name in sent if name.startswith(f"{writer}:")]
         assert own == sorted(own)
+
+
+# Enqueued writes: nobody waits for them
+
+
+def run_end() -> threads_pb2.RunEnd:
+    return threads_pb2.RunEnd(stamp_metadata_json=b'{"graph_id":"g"}')
+
+
+async def turns(count: int = 5) -> None:
+    """Lets everything that is ready happen; less than the time that writes linger passes meanwhile."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_enqueued_writes_linger_for_company(queue: WriteQueue, stub: GatedStub, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "LINGER_SECONDS", 0.05)
+    for name in "abc":
+        assert queue.enqueue("t", op(name)) is None
+        await turns()
+    assert stub.names() == []
+    await stub.began.acquire()
+    assert stub.names() == [["a", "b", "c"]]
+
+
+async def test_what_comes_during_a_call_lingers_after_it(queue: WriteQueue, stub: GatedStub) -> None:
+    queue.enqueue("t", op("a"))
+    await stub.began.acquire()
+    queue.enqueue("t", op("b"))
+    stub.gate.release()
+    await turns()
+    assert stub.names() == [["a"]]
+    queue.enqueue("t", op("c"))
+    await stub.began.acquire()
+    assert stub.names() == [["a"], ["b", "c"]]
+
+
+@pytest.mark.parametrize("urgent", ["submit", "settled", "much"])
+async def test_nobody_waits_for_what_lingers(queue: WriteQueue, stub: GatedStub, monkeypatch: Any, urgent: str) -> None:
+    monkeypatch.setattr(module, "LINGER_SECONDS", 60)
+    stub.gate.release()
+    queue.enqueue("t", op("a"))
+    await turns()
+    if urgent == "submit":
+        await done(queue.submit("t", op("b")))
+    elif urgent == "settled":
+        await asyncio.wait_for(queue.settled(), 5)
+    else:
+        monkeypatch.setattr(module, "HURRY_BYTES", 100)
+        queue.enqueue("t", op("b"))
+        await asyncio.wait_for(stub.began.acquire(), 5)
+    assert [name for call in stub.names() for name in call] == (["a"] if urgent == "settled" else ["a", "b"])
+
+
+async def test_without_room_the_writer_waits_until_there_is(
+    queue: WriteQueue, stub: GatedStub, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(module, "ROOM_BYTES", 1500)
+    assert queue.enqueue("t", op("a")) is None
+    assert queue.enqueue("t", op("b")) is None
+    room = queue.enqueue("t", op("c"))
+    assert room is not None
+    await turns()
+    assert not room.done()
+    stub.gate.release()
+    await done(room)
+    assert queue.enqueue("t", op("d")) is None
+
+
+async def test_closing_lets_go_whoever_waits_for_room(queue: WriteQueue, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "ROOM_BYTES", 0)
+    room = queue.enqueue("t", op("a"))
+    assert room is not None
+    queue.close()
+    await done(room)
+    await asyncio.wait_for(queue.settled(), 5)
+    with pytest.raises(SaverClosed):
+        queue.check()
+
+
+async def test_nothing_is_written_after_an_enqueued_write_that_failed(queue: WriteQueue, stub: GatedStub) -> None:
+    stub.error = ConnectionError("gone")
+    queue.enqueue("t", op("a"))
+    await stub.began.acquire()
+    queue.enqueue("t", op("b"))
+    stub.gate.release()
+    await asyncio.wait_for(queue.settled(), 5)
+    assert queue.failed
+    for attempt in (queue.check, lambda: queue.enqueue("t", op("c")), lambda: queue.submit("t", op("d"))):
+        with pytest.raises(ConnectionError):
+            attempt()
+    with pytest.raises(ConnectionError):
+        await queue.end("t", run_end())
+    assert stub.names() == [["a"]]
+
+
+# The end of the run
+
+
+async def test_the_end_travels_with_the_last_writes(queue: WriteQueue, stub: GatedStub, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "LINGER_SECONDS", 60)
+    stub.gate.release()
+    for name in "ab":
+        queue.enqueue("t", op(name))
+    assert await queue.end("t", run_end())
+    assert stub.names() == [["a", "b"]]
+    assert stub.calls[0].end == run_end()
+
+
+async def test_the_end_follows_a_call_in_flight_and_alone_if_need_be(queue: WriteQueue, stub: GatedStub) -> None:
+    queue.enqueue("t", op("a"))
+    await stub.began.acquire()
+    ending = asyncio.ensure_future(queue.end("t", run_end()))
+    await turns()
+    assert not stub.calls[0].HasField("end")
+    assert len(stub.calls) == 1
+    stub.gate.release()
+    stub.gate.release()
+    assert await ending
+    assert (stub.names(), stub.calls[1].thread_id) == ([["a"], []], "t")
+    assert stub.calls[1].end == run_end()
+
+
+async def test_the_end_goes_to_its_own_thread(queue: WriteQueue, stub: GatedStub) -> None:
+    queue.enqueue("t", op("a"))
+    queue.enqueue("u", op("b"))
+    for _ in range(3):
+        stub.gate.release()
+    assert await queue.end("t", run_end())
+    assert [(call.thread_id, call.HasField("end")) for call in stub.calls] == [("t", False), ("u", False), ("t", True)]
+
+
+async def test_an_end_that_is_not_taken_does_not_cost_the_writes(queue: WriteQueue, stub: GatedStub) -> None:
+    stub.error = ValueError("too large")
+    queue.enqueue("t", op("a"))
+    ending = asyncio.ensure_future(queue.end("t", run_end()))
+    await stub.began.acquire()
+    stub.gate.release()
+    await stub.began.acquire()
+    stub.error = None
+    stub.gate.release()
+    assert await ending is False
+    await queue.settled()
+    queue.check()
+    assert stub.names() == [["a"], ["a"]]
+    assert [call.HasField("end") for call in stub.calls] == [True, False]
+
+
+async def test_closing_ends_the_wait_for_an_end_that_is_not_under_way(queue: WriteQueue, stub: GatedStub) -> None:
+    sent = queue.submit("t", op("a"))
+    await stub.began.acquire()
+    ending = asyncio.ensure_future(queue.end("t", run_end()))
+    await turns()
+    queue.close()
+    with pytest.raises(SaverClosed):
+        await ending
+    stub.gate.release()
+    await done(sent)
+    assert len(stub.calls) == 1
+
+
+async def test_what_comes_while_events_are_awaited_goes_along_after_its_own_events(stub: Any) -> None:
+    """A step's checkpoint catches up with its tasks' writes: a crash between the two would show the step twice."""
+    steps: list[str] = []
+    delivered = asyncio.Semaphore(0)
+
+    async def before_write() -> None:
+        steps.append("events")
+        await delivered.acquire()
+
+    queue = WriteQueue(stub, asyncio.get_running_loop(), fence=None, on_fenced=None, before_write=before_write)
+    futures = [queue.submit("t", op("a"))]
+    await turns()
+    futures.append(queue.submit("t", op("b")))
+    delivered.release()
+    await turns()
+    assert (steps, stub.calls) == (["events", "events"], [])
+    delivered.release()
+    stub.gate.release()
+    await done(*futures)
+    assert stub.names() == [["a", "b"]]
+
+
+@pytest.mark.parametrize("delivered_before", [0, 1])
+async def test_a_checkpoint_whose_events_may_never_arrive_is_not_written(stub: Any, delivered_before: int) -> None:
+    """The run was taken over meanwhile: written, the step would be skipped by the next attempt, and seen by nobody."""
+    delivered = asyncio.Semaphore(delivered_before)
+
+    async def before_write() -> None:
+        await delivered.acquire()
+
+    queue = WriteQueue(stub, asyncio.get_running_loop(), fence=None, on_fenced=None, before_write=before_write)
+    future = queue.submit("t", op("a"))
+    await turns()
+    queue.close()
+    stub.gate.release()
+    delivered.release()
+    with pytest.raises(SaverClosed):
+        await done(future)
+    await queue.settled()
+    assert stub.calls == []

@@ -85,7 +85,7 @@ def states(savers: Savers, tmp_path: Any) -> ThreadStates:
 
 
 def subject(graph_id: str = "hitl") -> Subject:
-    return Subject(graph_id, "as1", {"configurable": {"model": "m"}}, "t1")
+    return Subject(graph_id, {"configurable": {"model": "m"}}, "t1")
 
 
 async def read(states: ThreadStates, graph_id: str = "hitl", **options: Any) -> Any:

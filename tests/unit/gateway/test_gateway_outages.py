@@ -82,14 +82,17 @@ async def test_a_service_that_is_stopped_in_the_middle_is_503_soon(settings: Gat
     try:
         while b"serves" not in await process.stdout.readline():
             assert process.returncode is None
-        async with lonely(settings, tmp_path) as client:
+        async with lonely(settings.model_copy(update={"store_address": address}), tmp_path) as client:
             assert (await client.get(THREAD)).status_code == 501  # it lives
             process.send_signal(SIGSTOP)
             began = monotonic()
             answers = await asyncio.gather(
-                client.get(THREAD), client.post(f"{THREAD}/runs/wait", json={"assistant_id": "a"})
+                client.get(THREAD),
+                client.post(f"{THREAD}/runs/wait", json={"assistant_id": "a"}),
+                client.get("/store/items", params={"key": "k", "namespace": "n"}),
+                client.get("/store/items", params={"key": "l", "namespace": "n"}),
             )
-        assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(503, "5")] * 2
+        assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(503, "5")] * 4
         assert monotonic() - began < SUSPECT_SECONDS + PROBE_SECONDS + 2
     finally:
         process.kill()

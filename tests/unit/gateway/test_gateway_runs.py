@@ -67,6 +67,7 @@ async def test_every_field_reaches_the_runs_api(client: httpx.AsyncClient, scrip
         interrupt_after_json=b'["a"]',
         webhook="https://example.com/hook",
         feedback_keys=["k"],
+        has_feedback_keys=True,
         multitask_strategy=runs_pb2.MULTITASK_STRATEGY_ROLLBACK,
         create_thread_if_missing=True,
         after_seconds=-1.5,
@@ -167,16 +168,19 @@ async def test_ways_that_do_not_have_a_field_ignore_it(
 
 
 @pytest.mark.parametrize("path", [RUNS, "/runs"])
-async def test_nulls_that_javascript_clients_send_mean_absent(
-    client: httpx.AsyncClient, script: Script, path: str
-) -> None:
+async def test_some_nulls_mean_absent(client: httpx.AsyncClient, script: Script, path: str) -> None:
     script.on(CreateRun=run_row())
-    nulls = {"checkpoint": None, "checkpoint_id": None, "langsmith_tracer": None, "command": None}
+    nulls = {"checkpoint_id": None, "langsmith_tracer": None, "command": None}
     assert (await client.post(path, json={**MINIMAL, **nulls})).status_code == 200
     asked = script.last("CreateRun")
     assert (asked.checkpoint_json, asked.command_json, asked.header_configurable_json) == (b"", b"", b"")
-    stateless = {**MINIMAL, "interrupt_before": None, "interrupt_after": None}
-    assert (await client.post("/runs", json=stateless)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "interrupt_before", "interrupt_after"])
+async def test_nulls_that_only_stateless_runs_take(client: httpx.AsyncClient, script: Script, name: str) -> None:
+    script.on(CreateRun=run_row())
+    assert (await client.post("/runs", json={**MINIMAL, name: None})).status_code == 200
+    assert (await client.post(RUNS, json={**MINIMAL, name: None})).status_code == 422
 
 
 @pytest.mark.parametrize(

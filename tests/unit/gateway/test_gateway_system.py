@@ -25,9 +25,16 @@ async def test_health_of_the_services_too(client: httpx.AsyncClient, script: Scr
     script.on(
         GetThread=reason("THREAD_NOT_FOUND"), Batch=store_pb2.BatchResponse(), GetQueueStats=runs_pb2.QueueStats()
     )
-    response = await client.get("/ok?check_db=true")
+    response = await client.get("/ok?check_db=2")
     assert (response.status_code, response.json()) == (200, {"ok": True, "services": {}})
     assert sorted(script.names()) == ["Batch", "GetQueueStats", "GetThread"]
+
+
+@pytest.mark.parametrize("value", ["", "true", "nonsense"])
+async def test_health_check_is_asked_for_by_a_number(client: httpx.AsyncClient, script: Script, value: str) -> None:
+    response = await client.get("/ok", params={"check_db": value})
+    assert (response.status_code, script.names()) == (400, [])
+    assert isinstance(response.json()["detail"], str)
 
 
 async def test_health_names_the_services_that_are_away(client: httpx.AsyncClient, script: Script) -> None:

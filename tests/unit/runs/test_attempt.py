@@ -85,8 +85,8 @@ async def reported(loops, body, act=None, timeout_seconds=60):
     execution, report = ScriptedExecution(body, timeout_seconds), KeptReport()
     attempt = Attempt(execution, report, loops, None, lambda: None)
     task = asyncio.create_task(attempt.run())
-    await asyncio.to_thread(execution.began.wait, 5)
     if act is not None:
+        await asyncio.to_thread(execution.began.wait, 5)
         act(attempt, report)
     await asyncio.wait_for(task, 5)
     events = [(event.name, orjson.loads(event.data_json)) for event in execution.outbox.take()]
@@ -214,6 +214,30 @@ async def test_the_time_limit_holds_though_user_code_blocks_its_loop(loops, monk
     release.set()
     assert outcome.result == Outcome.RESULT_TIMEOUT
     assert orjson.loads(outcome.error_json) == TIMED_OUT
+
+
+class KeptSaver:
+    """Stands for the saver: notes whether it was closed while the outbox still held up its writes."""
+
+    def __init__(self, outbox):
+        self.closed_first = []
+        self._outbox = outbox
+
+    def close(self):
+        self.closed_first.append(not self._outbox.closed)
+
+    async def settled(self):
+        pass
+
+
+async def test_a_lost_lease_drops_the_checkpoints_that_wait_for_their_events(loops):
+    execution, report = ScriptedExecution(endless), KeptReport()
+    saver = KeptSaver(execution.outbox)
+    task = asyncio.create_task(Attempt(execution, report, loops, saver, lambda: None).run())
+    await asyncio.to_thread(execution.began.wait, 5)
+    report.fenced.set()
+    await asyncio.wait_for(task, 5)
+    assert saver.closed_first[0]
 
 
 async def test_no_time_left_is_a_time_out_at_once(loops):

@@ -47,6 +47,23 @@ def test_new_messages_have_the_id_that_the_state_will_have():
     assert other.id is None
 
 
+def test_new_messages_have_that_id_in_events_too():
+    message = ToolMessage("done", tool_call_id="c1")
+    encoder = EventEncoder(["events"], subgraphs=False, message_channels={"messages"})
+    ended = {"event": "on_tool_end", "data": {"output": message}}
+    streamed = {"event": "on_chain_stream", "data": {"chunk": {"messages": [message]}}}
+    events = encoded(encoder, ((), "events", ended), ((), "events", streamed))
+    seen = [events[0][1]["data"]["output"]["id"], events[1][1]["data"]["chunk"]["messages"][0]["id"]]
+    assert seen == [message.id, message.id]
+    assert message.id is not None
+
+
+def test_results_of_tools_of_a_graph_without_messages_get_no_id():
+    ended = {"event": "on_tool_end", "data": {"output": ToolMessage("done", tool_call_id="c1")}}
+    [(_, shown)] = encoded(EventEncoder(["events"], subgraphs=False), ((), "events", ended))
+    assert shown["data"]["output"]["id"] is None
+
+
 def test_errors_inside_events_are_masked():
     encoder = EventEncoder(["events"], subgraphs=False)
     event = {"event": "on_tool_error", "data": {"error": OSError("secret"), "input": {}}}

@@ -7,8 +7,8 @@ import pytest
 from threadmill_chassis.errors import InvalidArgument
 from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2
-from threadmill_runs.assistants.domain import Assistant, mirrored
-from threadmill_runs.queue import accepting
+from threadmill_runs.assistants.domain import Assistant, mirrored, replaced
+from threadmill_runs.queue import new_run
 from threadmill_runs.queue.run import Strategy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,8 +20,8 @@ def kwargs(config=None, context=None, of_assistant=None, context_of_assistant=No
     request = runs_pb2.CreateRunRequest(
         config_json=orjson.dumps(config or {}), context_json=orjson.dumps(context or {}), **fields
     )
-    merged = accepting._merged_config(request, assistant)
-    document = accepting._kwargs(request, assistant, merged, "thread-1", "run-1", metadata or {}, stateless=False)
+    merged = new_run.merged_config(request, assistant)
+    document = new_run._kwargs(request, assistant, merged, "thread-1", "run-1", metadata or {}, stateless=False)
     return orjson.loads(document)
 
 
@@ -107,8 +107,8 @@ def test_the_run_has_the_metadata_of_its_config_too_and_its_own_wins(own):
         config_json=orjson.dumps({"metadata": own}), metadata_json=b'{"k":"run"}', thread_id="thread-1"
     )
     thread = threads_pb2.Thread(thread_id="thread-1")
-    merged = accepting._merged_config(request, assistant)
-    new = accepting._new_run(request, assistant, merged, thread, "run-1", Strategy.ENQUEUE, stateless=False)
+    merged = new_run.merged_config(request, assistant)
+    new = new_run.new_run(request, assistant, merged, thread, "run-1", Strategy.ENQUEUE, stateless=False)
     expected = {**(own or {}), "k": "run", "assistant_id": "assistant-1", "graph_id": "graph-1"}
     assert orjson.loads(new.metadata_json) == expected
     assert orjson.loads(new.kwargs_json)["config"]["metadata"] == expected
@@ -147,3 +147,29 @@ def test_input_passes_through_undecoded():
 def test_config_and_context_of_an_assistant_mirror_each_other(config, context, expected):
     made = mirrored(orjson.dumps(config), orjson.dumps(context))
     assert tuple(map(orjson.loads, made)) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "context", "expected"),
+    [
+        (None, None, ({"tags": ["t"], "configurable": {"a": 1}}, {"a": 1})),
+        (None, {}, ({"tags": ["t"], "configurable": {"a": 1}}, {})),
+        ({}, {}, ({"tags": ["t"], "configurable": {"a": 1}}, {})),
+        ({"tags": ["u"]}, None, ({"tags": ["u"]}, {"a": 1})),
+        ({"tags": ["u"]}, {}, ({"tags": ["u"]}, {})),
+        ({"configurable": {}}, None, ({"configurable": {}}, {"a": 1})),
+        ({"configurable": {"b": 2}}, {}, ({"configurable": {"b": 2}}, {"b": 2})),
+        (None, {"b": 2}, ({"configurable": {"b": 2}}, {"b": 2})),
+    ],
+)
+def test_an_update_of_an_assistant_clears_its_context_but_not_its_config(config, context, expected):
+    old = Assistant("a", "g", b'{"tags":["t"],"configurable":{"a":1}}', b'{"a":1}', b"{}", "name", None, 1, NOW, NOW)
+    given = (b"" if document is None else orjson.dumps(document) for document in (config, context))
+    assert tuple(map(orjson.loads, replaced(old, *given))) == expected
+
+
+def test_a_new_thread_takes_over_the_metadata_of_the_runs_config():
+    request = runs_pb2.CreateRunRequest(metadata_json=b'{"k":"run"}', config_json=b'{"metadata":{"k":"config","l":1}}')
+    assert orjson.loads(new_run.new_thread_metadata(request)) == {"k": "run", "l": 1}
+    request.config_json = b'{"tags":[]}'
+    assert new_run.new_thread_metadata(request) == b'{"k":"run"}'

@@ -42,7 +42,7 @@ def decoded(api_url="", **kwargs):
 )
 def test_commands(command, expected):
     made = decoded(command=command, input={"ignored": True}).input
-    assert (made.resume, list(made.goto), made.update) == (expected.resume, list(expected.goto), expected.update)
+    assert (made.resume, list(made.goto or ()), made.update) == (expected.resume, list(expected.goto), expected.update)
     assert made.graph is None
 
 

@@ -220,7 +220,9 @@ class UpdateAssistantRequest(_message.Message):
     config_json: _builtins.bytes
     """JSON object that replaces the config and is mirrored into the context."""
     context_json: _builtins.bytes
-    """JSON object that replaces the context and is mirrored into the config."""
+    """JSON object that replaces the context and is mirrored into the config; `{}` clears the context alone. Empty:
+    unchanged, unless the config configures something.
+    """
     metadata_json: _builtins.bytes
     """JSON object merged key by key."""
     name: _builtins.str

@@ -27,7 +27,7 @@ from threadmill_protos.runs.v1 import assistants_pb2 as threadmill_dot_runs_dot_
 from threadmill_protos.runs.v1 import runs_pb2 as threadmill_dot_runs_dot_v1_dot_runs__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"threadmill/runs/v1/executors.proto\x12\x12threadmill.runs.v1\x1a!threadmill/common/v1/common.proto\x1a#threadmill/runs/v1/assistants.proto\x1a\x1dthreadmill/runs/v1/runs.proto\"\x9a\x03\n\rAttachRequest\x12\x38\n\x05hello\x18\x01 \x01(\x0b\x32\'.threadmill.runs.v1.AttachRequest.HelloH\x00\x12@\n\theartbeat\x18\x02 \x01(\x0b\x32+.threadmill.runs.v1.AttachRequest.HeartbeatH\x00\x12/\n\x08released\x18\x03 \x01(\x0b\x32\x1b.threadmill.common.v1.FenceH\x00\x1a\x86\x01\n\x05Hello\x12\x13\n\x0b\x65xecutor_id\x18\x01 \x01(\t\x12\x12\n\nslot_count\x18\x02 \x01(\x05\x12)\n\x06graphs\x18\x03 \x03(\x0b\x32\x19.threadmill.runs.v1.Graph\x12)\n\x04held\x18\x04 \x03(\x0b\x32\x1b.threadmill.common.v1.Fence\x1aH\n\tHeartbeat\x12)\n\x04held\x18\x01 \x03(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x42\t\n\x07message\"\xbf\x05\n\x0e\x41ttachResponse\x12=\n\x07welcome\x18\x01 \x01(\x0b\x32*.threadmill.runs.v1.AttachResponse.WelcomeH\x00\x12\x43\n\nassignment\x18\x02 \x01(\x0b\x32-.threadmill.runs.v1.AttachResponse.AssignmentH\x00\x12;\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32).threadmill.runs.v1.AttachResponse.CancelH\x00\x12\x31\n\nlease_lost\x18\x04 \x01(\x0b\x32\x1b.threadmill.common.v1.FenceH\x00\x1aX\n\x07Welcome\x12\x15\n\rlease_seconds\x18\x01 \x01(\x01\x12\x19\n\x11heartbeat_seconds\x18\x02 \x01(\x01\x12\x1b\n\x13run_timeout_seconds\x18\x03 \x01(\x01\x1a\xeb\x01\n\nAssignment\x12*\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x10\n\x08graph_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x13\n\x0bkwargs_json\x18\x06 \x01(\x0c\x12\x11\n\tstateless\x18\x07 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x08 \x01(\x01\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x10\n\x08resuming\x18\n \x01(\x08\x1a\x66\n\x06\x43\x61ncel\x12*\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x30\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32 .threadmill.runs.v1.CancelActionB\t\n\x07message\"=\n\rReportedEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tdata_json\x18\x03 \x01(\x0c\"\xba\x02\n\x07Outcome\x12\x32\n\x06result\x18\x01 \x01(\x0e\x32\".threadmill.runs.v1.Outcome.Result\x12\x13\n\x0bvalues_json\x18\x02 \x01(\x0c\x12\x10\n\x08has_next\x18\x03 \x01(\x08\x12\x17\n\x0finterrupts_json\x18\x04 \x01(\x0c\x12\x12\n\nerror_json\x18\x05 \x01(\x0c\x12\x1f\n\x17several_interrupts_json\x18\x06 \x01(\x0c\"\x85\x01\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\x12\n\x0eRESULT_SUCCESS\x10\x01\x12\x10\n\x0cRESULT_ERROR\x10\x02\x12\x12\n\x0eRESULT_TIMEOUT\x10\x03\x12\x14\n\x10RESULT_CANCELLED\x10\x04\x12\x13\n\x0fRESULT_RELEASED\x10\x05\"\xc5\x02\n\rReportRequest\x12:\n\x06header\x18\x01 \x01(\x0b\x32(.threadmill.runs.v1.ReportRequest.HeaderH\x00\x12\x38\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\'.threadmill.runs.v1.ReportRequest.BatchH\x00\x12.\n\x07outcome\x18\x03 \x01(\x0b\x32\x1b.threadmill.runs.v1.OutcomeH\x00\x1aG\n\x06Header\x12*\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x11\n\tthread_id\x18\x02 \x01(\t\x1a:\n\x05\x42\x61tch\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.threadmill.runs.v1.ReportedEventB\t\n\x07message\":\n\x0eReportResponse\x12\x11\n\tacked_seq\x18\x01 \x01(\x03\x12\x15\n\routcome_acked\x18\x02 \x01(\x08\x32\xb5\x01\n\tExecutors\x12S\n\x06\x41ttach\x12!.threadmill.runs.v1.AttachRequest\x1a\".threadmill.runs.v1.AttachResponse(\x01\x30\x01\x12S\n\x06Report\x12!.threadmill.runs.v1.ReportRequest\x1a\".threadmill.runs.v1.ReportResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"threadmill/runs/v1/executors.proto\x12\x12threadmill.runs.v1\x1a!threadmill/common/v1/common.proto\x1a#threadmill/runs/v1/assistants.proto\x1a\x1dthreadmill/runs/v1/runs.proto\"\x9a\x03\n\rAttachRequest\x12\x38\n\x05hello\x18\x01 \x01(\x0b\x32\'.threadmill.runs.v1.AttachRequest.HelloH\x00\x12@\n\theartbeat\x18\x02 \x01(\x0b\x32+.threadmill.runs.v1.AttachRequest.HeartbeatH\x00\x12/\n\x08released\x18\x03 \x01(\x0b\x32\x1b.threadmill.common.v1.FenceH\x00\x1a\x86\x01\n\x05Hello\x12\x13\n\x0b\x65xecutor_id\x18\x01 \x01(\t\x12\x12\n\nslot_count\x18\x02 \x01(\x05\x12)\n\x06graphs\x18\x03 \x03(\x0b\x32\x19.threadmill.runs.v1.Graph\x12)\n\x04held\x18\x04 \x03(\x0b\x32\x1b.threadmill.common.v1.Fence\x1aH\n\tHeartbeat\x12)\n\x04held\x18\x01 \x03(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x42\t\n\x07message\"\xd8\x05\n\x0e\x41ttachResponse\x12=\n\x07welcome\x18\x01 \x01(\x0b\x32*.threadmill.runs.v1.AttachResponse.WelcomeH\x00\x12\x43\n\nassignment\x18\x02 \x01(\x0b\x32-.threadmill.runs.v1.AttachResponse.AssignmentH\x00\x12;\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32).threadmill.runs.v1.AttachResponse.CancelH\x00\x12\x31\n\nlease_lost\x18\x04 \x01(\x0b\x32\x1b.threadmill.common.v1.FenceH\x00\x1aX\n\x07Welcome\x12\x15\n\rlease_seconds\x18\x01 \x01(\x01\x12\x19\n\x11heartbeat_seconds\x18\x02 \x01(\x01\x12\x1b\n\x13run_timeout_seconds\x18\x03 \x01(\x01\x1a\x84\x02\n\nAssignment\x12*\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x10\n\x08graph_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x13\n\x0bkwargs_json\x18\x06 \x01(\x0c\x12\x11\n\tstateless\x18\x07 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x08 \x01(\x01\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x10\n\x08resuming\x18\n \x01(\x08\x12\x17\n\x0fthread_is_empty\x18\x0b \x01(\x08\x1a\x66\n\x06\x43\x61ncel\x12*\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x30\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32 .threadmill.runs.v1.CancelActionB\t\n\x07message\"=\n\rReportedEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tdata_json\x18\x03 \x01(\x0c\"\xe4\x02\n\x07Outcome\x12\x32\n\x06result\x18\x01 \x01(\x0e\x32\".threadmill.runs.v1.Outcome.Result\x12\x13\n\x0bvalues_json\x18\x02 \x01(\x0c\x12\x10\n\x08has_next\x18\x03 \x01(\x08\x12\x17\n\x0finterrupts_json\x18\x04 \x01(\x0c\x12\x12\n\nerror_json\x18\x05 \x01(\x0c\x12\x1f\n\x17several_interrupts_json\x18\x06 \x01(\x0c\x12\x16\n\x0ethread_settled\x18\x07 \x01(\x08\x12\x10\n\x08last_seq\x18\x08 \x01(\x03\"\x85\x01\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\x12\n\x0eRESULT_SUCCESS\x10\x01\x12\x10\n\x0cRESULT_ERROR\x10\x02\x12\x12\n\x0eRESULT_TIMEOUT\x10\x03\x12\x14\n\x10RESULT_CANCELLED\x10\x04\x12\x13\n\x0fRESULT_RELEASED\x10\x05\"\xd7\x02\n\rReportRequest\x12:\n\x06header\x18\x01 \x01(\x0b\x32(.threadmill.runs.v1.ReportRequest.HeaderH\x00\x12\x38\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\'.threadmill.runs.v1.ReportRequest.BatchH\x00\x12.\n\x07outcome\x18\x03 \x01(\x0b\x32\x1b.threadmill.runs.v1.OutcomeH\x00\x1aY\n\x06Header\x12*\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x1b.threadmill.common.v1.Fence\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x10\n\x08next_seq\x18\x03 \x01(\x03\x1a:\n\x05\x42\x61tch\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.threadmill.runs.v1.ReportedEventB\t\n\x07message\":\n\x0eReportResponse\x12\x11\n\tacked_seq\x18\x01 \x01(\x03\x12\x15\n\routcome_acked\x18\x02 \x01(\x08\x32\xb5\x01\n\tExecutors\x12S\n\x06\x41ttach\x12!.threadmill.runs.v1.AttachRequest\x1a\".threadmill.runs.v1.AttachResponse(\x01\x30\x01\x12S\n\x06Report\x12!.threadmill.runs.v1.ReportRequest\x1a\".threadmill.runs.v1.ReportResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,27 +41,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTACHREQUEST_HEARTBEAT']._serialized_start=489
   _globals['_ATTACHREQUEST_HEARTBEAT']._serialized_end=561
   _globals['_ATTACHRESPONSE']._serialized_start=575
-  _globals['_ATTACHRESPONSE']._serialized_end=1278
+  _globals['_ATTACHRESPONSE']._serialized_end=1303
   _globals['_ATTACHRESPONSE_WELCOME']._serialized_start=837
   _globals['_ATTACHRESPONSE_WELCOME']._serialized_end=925
   _globals['_ATTACHRESPONSE_ASSIGNMENT']._serialized_start=928
-  _globals['_ATTACHRESPONSE_ASSIGNMENT']._serialized_end=1163
-  _globals['_ATTACHRESPONSE_CANCEL']._serialized_start=1165
-  _globals['_ATTACHRESPONSE_CANCEL']._serialized_end=1267
-  _globals['_REPORTEDEVENT']._serialized_start=1280
-  _globals['_REPORTEDEVENT']._serialized_end=1341
-  _globals['_OUTCOME']._serialized_start=1344
-  _globals['_OUTCOME']._serialized_end=1658
-  _globals['_OUTCOME_RESULT']._serialized_start=1525
-  _globals['_OUTCOME_RESULT']._serialized_end=1658
-  _globals['_REPORTREQUEST']._serialized_start=1661
-  _globals['_REPORTREQUEST']._serialized_end=1986
-  _globals['_REPORTREQUEST_HEADER']._serialized_start=1844
-  _globals['_REPORTREQUEST_HEADER']._serialized_end=1915
-  _globals['_REPORTREQUEST_BATCH']._serialized_start=1917
-  _globals['_REPORTREQUEST_BATCH']._serialized_end=1975
-  _globals['_REPORTRESPONSE']._serialized_start=1988
-  _globals['_REPORTRESPONSE']._serialized_end=2046
-  _globals['_EXECUTORS']._serialized_start=2049
-  _globals['_EXECUTORS']._serialized_end=2230
+  _globals['_ATTACHRESPONSE_ASSIGNMENT']._serialized_end=1188
+  _globals['_ATTACHRESPONSE_CANCEL']._serialized_start=1190
+  _globals['_ATTACHRESPONSE_CANCEL']._serialized_end=1292
+  _globals['_REPORTEDEVENT']._serialized_start=1305
+  _globals['_REPORTEDEVENT']._serialized_end=1366
+  _globals['_OUTCOME']._serialized_start=1369
+  _globals['_OUTCOME']._serialized_end=1725
+  _globals['_OUTCOME_RESULT']._serialized_start=1592
+  _globals['_OUTCOME_RESULT']._serialized_end=1725
+  _globals['_REPORTREQUEST']._serialized_start=1728
+  _globals['_REPORTREQUEST']._serialized_end=2071
+  _globals['_REPORTREQUEST_HEADER']._serialized_start=1911
+  _globals['_REPORTREQUEST_HEADER']._serialized_end=2000
+  _globals['_REPORTREQUEST_BATCH']._serialized_start=2002
+  _globals['_REPORTREQUEST_BATCH']._serialized_end=2060
+  _globals['_REPORTRESPONSE']._serialized_start=2073
+  _globals['_REPORTRESPONSE']._serialized_end=2131
+  _globals['_EXECUTORS']._serialized_start=2134
+  _globals['_EXECUTORS']._serialized_end=2315
 # @@protoc_insertion_point(module_scope)

@@ -172,6 +172,7 @@ class AttachResponse(_message.Message):
         TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
         REQUEST_ID_FIELD_NUMBER: _builtins.int
         RESUMING_FIELD_NUMBER: _builtins.int
+        THREAD_IS_EMPTY_FIELD_NUMBER: _builtins.int
         thread_id: _builtins.str
         """Its thread."""
         graph_id: _builtins.str
@@ -190,6 +191,10 @@ class AttachResponse(_message.Message):
         """Id of the request that created the run, for logs."""
         resuming: _builtins.bool
         """The run was claimed before: resume from its own last checkpoint, if it has one."""
+        thread_is_empty: _builtins.bool
+        """The thread had no checkpoint when the run was accepted, and nobody but this attempt, the first, can have
+        written one since: its state needs no read. False says nothing.
+        """
         @_builtins.property
         def fence(self) -> _common_pb2.Fence:
             """The attempt's right to write."""
@@ -207,10 +212,11 @@ class AttachResponse(_message.Message):
             timeout_seconds: _builtins.float = ...,
             request_id: _builtins.str = ...,
             resuming: _builtins.bool = ...,
+            thread_is_empty: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "fence", b"fence", "graph_id", b"graph_id", "kwargs_json", b"kwargs_json", "request_id", b"request_id", "resuming", b"resuming", "stateless", b"stateless", "thread_id", b"thread_id", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "fence", b"fence", "graph_id", b"graph_id", "kwargs_json", b"kwargs_json", "request_id", b"request_id", "resuming", b"resuming", "stateless", b"stateless", "thread_id", b"thread_id", "thread_is_empty", b"thread_is_empty", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,6 +361,8 @@ class Outcome(_message.Message):
     INTERRUPTS_JSON_FIELD_NUMBER: _builtins.int
     ERROR_JSON_FIELD_NUMBER: _builtins.int
     SEVERAL_INTERRUPTS_JSON_FIELD_NUMBER: _builtins.int
+    THREAD_SETTLED_FIELD_NUMBER: _builtins.int
+    LAST_SEQ_FIELD_NUMBER: _builtins.int
     result: Global___Outcome.Result.ValueType
     """How."""
     values_json: _builtins.bytes
@@ -369,6 +377,13 @@ class Outcome(_message.Message):
     """JSON list of the interrupts that the last step streamed, if they were several: the `values` events show
     one each, while a client that waits gets them all. Empty otherwise.
     """
+    thread_settled: _builtins.bool
+    """Of a SUCCESS: the executor has ended the run at threads already, together with its last checkpoint
+    (WriteCheckpointsRequest.end), with this very resting state. False: the runs api does it. Never of a stateless
+    assignment, whose thread goes with it.
+    """
+    last_seq: _builtins.int
+    """Position of the attempt's last event; 0: unknown, or there was none."""
     def __init__(
         self,
         *,
@@ -378,10 +393,12 @@ class Outcome(_message.Message):
         interrupts_json: _builtins.bytes = ...,
         error_json: _builtins.bytes = ...,
         several_interrupts_json: _builtins.bytes = ...,
+        thread_settled: _builtins.bool = ...,
+        last_seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_json", b"error_json", "has_next", b"has_next", "interrupts_json", b"interrupts_json", "result", b"result", "several_interrupts_json", b"several_interrupts_json", "values_json", b"values_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_json", b"error_json", "has_next", b"has_next", "interrupts_json", b"interrupts_json", "last_seq", b"last_seq", "result", b"result", "several_interrupts_json", b"several_interrupts_json", "thread_settled", b"thread_settled", "values_json", b"values_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -401,8 +418,13 @@ class ReportRequest(_message.Message):
 
         FENCE_FIELD_NUMBER: _builtins.int
         THREAD_ID_FIELD_NUMBER: _builtins.int
+        NEXT_SEQ_FIELD_NUMBER: _builtins.int
         thread_id: _builtins.str
         """Its thread."""
+        next_seq: _builtins.int
+        """Position of the first event that this call will send: what comes before is acknowledged, or was given up.
+        0: unknown.
+        """
         @_builtins.property
         def fence(self) -> _common_pb2.Fence:
             """The attempt."""
@@ -412,10 +434,11 @@ class ReportRequest(_message.Message):
             *,
             fence: _common_pb2.Fence | None = ...,
             thread_id: _builtins.str = ...,
+            next_seq: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "thread_id", b"thread_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "next_seq", b"next_seq", "thread_id", b"thread_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,7 +66,8 @@ class ExecutorsServicer:
         """Reports one attempt of one run: `header` first, then event batches, `outcome` last. Every message but
         the header is acknowledged once it is durable in Redis (events) or Postgres (outcome); after a broken
         connection the executor sends what was not acknowledged again, to any replica. Idempotent by sequence
-        number. FENCED (ABORTED) once another attempt or a cancel has taken over.
+        number. FENCED (ABORTED) once another attempt or a cancel has taken over; EVENTS_MISSING (ABORTED) when a message
+        of this call got lost on its way, which another call heals.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

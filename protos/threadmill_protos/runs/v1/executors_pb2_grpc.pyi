@@ -44,7 +44,8 @@ class ExecutorsStub:
     """Reports one attempt of one run: `header` first, then event batches, `outcome` last. Every message but
     the header is acknowledged once it is durable in Redis (events) or Postgres (outcome); after a broken
     connection the executor sends what was not acknowledged again, to any replica. Idempotent by sequence
-    number. FENCED (ABORTED) once another attempt or a cancel has taken over.
+    number. FENCED (ABORTED) once another attempt or a cancel has taken over; EVENTS_MISSING (ABORTED) when a message
+    of this call got lost on its way, which another call heals.
     """
 
 @_typing.type_check_only
@@ -63,7 +64,8 @@ class ExecutorsAsyncStub(ExecutorsStub):
     """Reports one attempt of one run: `header` first, then event batches, `outcome` last. Every message but
     the header is acknowledged once it is durable in Redis (events) or Postgres (outcome); after a broken
     connection the executor sends what was not acknowledged again, to any replica. Idempotent by sequence
-    number. FENCED (ABORTED) once another attempt or a cancel has taken over.
+    number. FENCED (ABORTED) once another attempt or a cancel has taken over; EVENTS_MISSING (ABORTED) when a message
+    of this call got lost on its way, which another call heals.
     """
 
 class ExecutorsServicer(metaclass=_abc_1.ABCMeta):
@@ -91,7 +93,8 @@ class ExecutorsServicer(metaclass=_abc_1.ABCMeta):
         """Reports one attempt of one run: `header` first, then event batches, `outcome` last. Every message but
         the header is acknowledged once it is durable in Redis (events) or Postgres (outcome); after a broken
         connection the executor sends what was not acknowledged again, to any replica. Idempotent by sequence
-        number. FENCED (ABORTED) once another attempt or a cancel has taken over.
+        number. FENCED (ABORTED) once another attempt or a cancel has taken over; EVENTS_MISSING (ABORTED) when a message
+        of this call got lost on its way, which another call heals.
         """
 
 def add_ExecutorsServicer_to_server(servicer: ExecutorsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

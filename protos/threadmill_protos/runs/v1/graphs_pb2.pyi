@@ -90,23 +90,19 @@ class GraphRequest(_message.Message):
 
     GRAPH_ID_FIELD_NUMBER: _builtins.int
     CONFIG_JSON_FIELD_NUMBER: _builtins.int
-    ASSISTANT_ID_FIELD_NUMBER: _builtins.int
     graph_id: _builtins.str
     """Key in langgraph.json."""
     config_json: _builtins.bytes
     """JSON object: assistant's config; empty means `{}`."""
-    assistant_id: _builtins.str
-    """Assistant through which it is asked for; may be empty."""
     def __init__(
         self,
         *,
         graph_id: _builtins.str = ...,
         config_json: _builtins.bytes = ...,
-        assistant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "config_json", b"config_json", "graph_id", b"graph_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "graph_id", b"graph_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -208,6 +208,7 @@ class CreateRunRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HEADER_CONFIGURABLE_JSON_FIELD_NUMBER: _builtins.int
     CHECKPOINT_DURING_FIELD_NUMBER: _builtins.int
+    HAS_FEEDBACK_KEYS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Id minted by the caller (UUIDv7), by which the call is idempotent; empty: the server mints one."""
     thread_id: _builtins.str
@@ -252,6 +253,8 @@ class CreateRunRequest(_message.Message):
     """JSON object of request headers that go into `configurable`; empty means none."""
     checkpoint_during: _builtins.bool
     """Older alias of durability as the client sent it; absent: not sent."""
+    has_feedback_keys: _builtins.bool
+    """`feedback_keys` was given: an empty list is kept with the run as such, not as none."""
     @_builtins.property
     def stream_modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Stream modes by REST name; empty means `values`."""
@@ -287,10 +290,11 @@ class CreateRunRequest(_message.Message):
         request_id: _builtins.str = ...,
         header_configurable_json: _builtins.bytes = ...,
         checkpoint_during: _builtins.bool | None = ...,
+        has_feedback_keys: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_during", b"_checkpoint_during", "checkpoint_during", b"checkpoint_during"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_during", b"_checkpoint_during", "after_seconds", b"after_seconds", "assistant_id", b"assistant_id", "checkpoint_during", b"checkpoint_during", "checkpoint_json", b"checkpoint_json", "command_json", b"command_json", "config_json", b"config_json", "context_json", b"context_json", "create_thread_if_missing", b"create_thread_if_missing", "durability", b"durability", "feedback_keys", b"feedback_keys", "header_configurable_json", b"header_configurable_json", "input_json", b"input_json", "interrupt_after_json", b"interrupt_after_json", "interrupt_before_json", b"interrupt_before_json", "keep_on_completion", b"keep_on_completion", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "request_id", b"request_id", "run_id", b"run_id", "stream_modes", b"stream_modes", "stream_resumable", b"stream_resumable", "stream_subgraphs", b"stream_subgraphs", "thread_id", b"thread_id", "webhook", b"webhook"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_during", b"_checkpoint_during", "after_seconds", b"after_seconds", "assistant_id", b"assistant_id", "checkpoint_during", b"checkpoint_during", "checkpoint_json", b"checkpoint_json", "command_json", b"command_json", "config_json", b"config_json", "context_json", b"context_json", "create_thread_if_missing", b"create_thread_if_missing", "durability", b"durability", "feedback_keys", b"feedback_keys", "has_feedback_keys", b"has_feedback_keys", "header_configurable_json", b"header_configurable_json", "input_json", b"input_json", "interrupt_after_json", b"interrupt_after_json", "interrupt_before_json", b"interrupt_before_json", "keep_on_completion", b"keep_on_completion", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "request_id", b"request_id", "run_id", b"run_id", "stream_modes", b"stream_modes", "stream_resumable", b"stream_resumable", "stream_subgraphs", b"stream_subgraphs", "thread_id", b"thread_id", "webhook", b"webhook"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkpoint_during: _TypeAlias = _typing.Literal["checkpoint_during"]  # noqa: Y015
     _WhichOneofArgType__checkpoint_during: _TypeAlias = _typing.Literal["_checkpoint_during", b"_checkpoint_during"]  # noqa: Y015

@@ -277,11 +277,16 @@ class GetCheckpointResponse(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     CHUNK_EPOCH_FIELD_NUMBER: _builtins.int
     STATE_MICROS_FIELD_NUMBER: _builtins.int
+    RUN_SETTLED_FIELD_NUMBER: _builtins.int
     chunk_epoch: _builtins.int
     """Epoch under which the chunks of the checkpoint are stored; 0 if the thread is missing."""
     state_micros: _builtins.int
     """When a run or an update last changed the thread's state, in microseconds since 1970, for
     `expected_state_micros`; 0 if the thread is missing.
+    """
+    run_settled: _builtins.bool
+    """Only with a fence: the fence's run is not active on the thread any more. Read by its next attempt, this says that
+    an earlier one ended the run here (WriteCheckpoints.end) and could not report it. The fence is raised all the same.
     """
     @_builtins.property
     def checkpoint(self) -> Global___Checkpoint:
@@ -293,10 +298,11 @@ class GetCheckpointResponse(_message.Message):
         checkpoint: Global___Checkpoint | None = ...,
         chunk_epoch: _builtins.int = ...,
         state_micros: _builtins.int = ...,
+        run_settled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "chunk_epoch", b"chunk_epoch", "state_micros", b"state_micros"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "chunk_epoch", b"chunk_epoch", "run_settled", b"run_settled", "state_micros", b"state_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -421,6 +427,7 @@ class WriteCheckpointsRequest(_message.Message):
     CHUNK_EPOCH_FIELD_NUMBER: _builtins.int
     RESTING_FIELD_NUMBER: _builtins.int
     EXPECTED_STATE_MICROS_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Thread of all operations."""
     chunk_epoch: _builtins.int
@@ -441,8 +448,15 @@ class WriteCheckpointsRequest(_message.Message):
 
     @_builtins.property
     def resting(self) -> _threads_pb2.RestingState:
-        """Only without a fence: what the thread rests in after these writes, recorded in the same transaction as by
-        Threads.RecordState. THREAD_BUSY while a run is active, THREAD_NOT_FOUND.
+        """Only without a fence: what the thread rests in after these writes, recorded in the same transaction. THREAD_BUSY
+        while a run is active, THREAD_NOT_FOUND.
+        """
+
+    @_builtins.property
+    def end(self) -> _threads_pb2.RunEnd:
+        """Only with a fence: ends the fence's run in the same transaction, after the operations, which may be none: does what
+        Threads.EndRun does. A run that is not active on the thread any more is not ended again; the operations count all
+        the same.
         """
 
     def __init__(
@@ -455,10 +469,11 @@ class WriteCheckpointsRequest(_message.Message):
         chunk_epoch: _builtins.int = ...,
         resting: _threads_pb2.RestingState | None = ...,
         expected_state_micros: _builtins.int = ...,
+        end: _threads_pb2.RunEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "resting", b"resting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "fence", b"fence", "resting", b"resting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_epoch", b"chunk_epoch", "chunks", b"chunks", "expected_state_micros", b"expected_state_micros", "fence", b"fence", "ops", b"ops", "resting", b"resting", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_epoch", b"chunk_epoch", "chunks", b"chunks", "end", b"end", "expected_state_micros", b"expected_state_micros", "fence", b"fence", "ops", b"ops", "resting", b"resting", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

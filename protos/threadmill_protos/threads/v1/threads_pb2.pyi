@@ -124,7 +124,7 @@ class Thread(_message.Message):
     metadata_json: _builtins.bytes
     """JSON object; never empty."""
     config_json: _builtins.bytes
-    """JSON object: config of the latest run; `{}` before the first."""
+    """JSON object: the configs of the thread's runs, as BeginRun merges them; `{}` before the first."""
     state: Global___ThreadState.ValueType
     """Effective state."""
     values_json: _builtins.bytes
@@ -716,6 +716,7 @@ class BeginRunRequest(_message.Message):
     STAMP_METADATA_JSON_FIELD_NUMBER: _builtins.int
     NEW_THREAD_METADATA_JSON_FIELD_NUMBER: _builtins.int
     CONFIG_JSON_FIELD_NUMBER: _builtins.int
+    CONFIG_DEFAULTS_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Thread on which the run will execute."""
     run_id: _builtins.str
@@ -729,7 +730,13 @@ class BeginRunRequest(_message.Message):
     new_thread_metadata_json: _builtins.bytes
     """JSON object: metadata of a thread created by this call, under the stamp; empty means `{}`."""
     config_json: _builtins.bytes
-    """JSON object: the run's config, recorded on the row; empty: unchanged."""
+    """JSON object: the run's own config. Its keys replace the row's, but for `configurable`, which is not recorded.
+    Empty means `{}`.
+    """
+    config_defaults_json: _builtins.bytes
+    """JSON object: the config of the run's assistant. The row takes from it the keys, and the keys in `configurable`,
+    that it lacks. Empty means `{}`.
+    """
     def __init__(
         self,
         *,
@@ -739,10 +746,11 @@ class BeginRunRequest(_message.Message):
         stamp_metadata_json: _builtins.bytes = ...,
         new_thread_metadata_json: _builtins.bytes = ...,
         config_json: _builtins.bytes = ...,
+        config_defaults_json: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "create_if_missing", b"create_if_missing", "new_thread_metadata_json", b"new_thread_metadata_json", "run_id", b"run_id", "stamp_metadata_json", b"stamp_metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_defaults_json", b"config_defaults_json", "config_json", b"config_json", "create_if_missing", b"create_if_missing", "new_thread_metadata_json", b"new_thread_metadata_json", "run_id", b"run_id", "stamp_metadata_json", b"stamp_metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -756,8 +764,13 @@ class BeginRunResponse(_message.Message):
 
     THREAD_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
+    IS_EMPTY_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
     """The call created it."""
+    is_empty: _builtins.bool
+    """The thread has no checkpoint, and this run is the only one that is active on it. As long as it is, nobody else
+    may write the thread's state, so its first read of the latest checkpoint would find none.
+    """
     @_builtins.property
     def thread(self) -> Global___Thread:
         """The thread as it is after the call."""
@@ -767,10 +780,11 @@ class BeginRunResponse(_message.Message):
         *,
         thread: Global___Thread | None = ...,
         created: _builtins.bool = ...,
+        is_empty: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "thread", b"thread"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "is_empty", b"is_empty", "thread", b"thread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -811,6 +825,34 @@ class RestingState(_message.Message):
 Global___RestingState: _TypeAlias = RestingState  # noqa: Y015
 
 @_typing.final
+class RunEnd(_message.Message):
+    """The end of a run as its own executor records it, with the last checkpoints (Checkpoints.WriteCheckpoints)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESTING_FIELD_NUMBER: _builtins.int
+    STAMP_METADATA_JSON_FIELD_NUMBER: _builtins.int
+    stamp_metadata_json: _builtins.bytes
+    """JSON object merged into the thread's metadata, as by EndRun; empty: unchanged."""
+    @_builtins.property
+    def resting(self) -> Global___RestingState:
+        """What the run leaves."""
+
+    def __init__(
+        self,
+        *,
+        resting: Global___RestingState | None = ...,
+        stamp_metadata_json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resting", b"resting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resting", b"resting", "stamp_metadata_json", b"stamp_metadata_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunEnd: _TypeAlias = RunEnd  # noqa: Y015
+
+@_typing.final
 class EndRunRequest(_message.Message):
     """Request of EndRun."""
 
@@ -827,7 +869,9 @@ class EndRunRequest(_message.Message):
     delete_thread: _builtins.bool
     """Also delete the thread (stateless run with on_completion=delete)."""
     delete_checkpoints: _builtins.bool
-    """Also delete the run's checkpoints (rollback), in the same transaction."""
+    """Also delete the run's checkpoints (rollback), in the same transaction. Done, and the resting state recorded, also
+    when the run was ended before by its executor (Checkpoints.WriteCheckpoints), unless a later run has started.
+    """
     stamp_metadata_json: _builtins.bytes
     """JSON object merged into the thread's metadata, as in BeginRun; empty: unchanged."""
     @_builtins.property
@@ -857,34 +901,6 @@ class EndRunRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EndRunRequest: _TypeAlias = EndRunRequest  # noqa: Y015
-
-@_typing.final
-class RecordStateRequest(_message.Message):
-    """Request of RecordState."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    THREAD_ID_FIELD_NUMBER: _builtins.int
-    RESTING_FIELD_NUMBER: _builtins.int
-    thread_id: _builtins.str
-    """Id of the thread."""
-    @_builtins.property
-    def resting(self) -> Global___RestingState:
-        """New resting state."""
-
-    def __init__(
-        self,
-        *,
-        thread_id: _builtins.str = ...,
-        resting: Global___RestingState | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resting", b"resting"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resting", b"resting", "thread_id", b"thread_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RecordStateRequest: _TypeAlias = RecordStateRequest  # noqa: Y015
 
 @_typing.final
 class ListActiveRunsRequest(_message.Message):

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class ThreadsStub:
-    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door.
+    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door. (RecordState is gone: whoever sets a
+    state by hand writes checkpoints too, and Checkpoints.WriteCheckpoints does both in one transaction.)
     """
 
     def __init__(self, channel):
@@ -91,11 +92,6 @@ class ThreadsStub:
                 request_serializer=threadmill_dot_threads_dot_v1_dot_threads__pb2.EndRunRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
-        self.RecordState = channel.unary_unary(
-                '/threadmill.threads.v1.Threads/RecordState',
-                request_serializer=threadmill_dot_threads_dot_v1_dot_threads__pb2.RecordStateRequest.SerializeToString,
-                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
-                _registered_method=True)
         self.ListActiveRuns = channel.unary_unary(
                 '/threadmill.threads.v1.Threads/ListActiveRuns',
                 request_serializer=threadmill_dot_threads_dot_v1_dot_threads__pb2.ListActiveRunsRequest.SerializeToString,
@@ -104,7 +100,8 @@ class ThreadsStub:
 
 
 class ThreadsServicer:
-    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door.
+    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door. (RecordState is gone: whoever sets a
+    state by hand writes checkpoints too, and Checkpoints.WriteCheckpoints does both in one transaction.)
     """
 
     def CreateThread(self, request, context):
@@ -187,14 +184,6 @@ class ThreadsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RecordState(self, request, context):
-        """Records a resting state without checkpoints (with them: Checkpoints.WriteCheckpoints). THREAD_NOT_FOUND;
-        THREAD_BUSY (FAILED_PRECONDITION) while any run is active.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def ListActiveRuns(self, request, context):
         """Lists (thread, run) pairs that became active before a given age, for the runs api to reconcile.
         """
@@ -260,11 +249,6 @@ def add_ThreadsServicer_to_server(servicer, server):
                     request_deserializer=threadmill_dot_threads_dot_v1_dot_threads__pb2.EndRunRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
-            'RecordState': grpc.unary_unary_rpc_method_handler(
-                    servicer.RecordState,
-                    request_deserializer=threadmill_dot_threads_dot_v1_dot_threads__pb2.RecordStateRequest.FromString,
-                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
-            ),
             'ListActiveRuns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListActiveRuns,
                     request_deserializer=threadmill_dot_threads_dot_v1_dot_threads__pb2.ListActiveRunsRequest.FromString,
@@ -279,7 +263,8 @@ def add_ThreadsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Threads:
-    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door.
+    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door. (RecordState is gone: whoever sets a
+    state by hand writes checkpoints too, and Checkpoints.WriteCheckpoints does both in one transaction.)
     """
 
     @staticmethod
@@ -568,33 +553,6 @@ class Threads:
             target,
             '/threadmill.threads.v1.Threads/EndRun',
             threadmill_dot_threads_dot_v1_dot_threads__pb2.EndRunRequest.SerializeToString,
-            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RecordState(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/threadmill.threads.v1.Threads/RecordState',
-            threadmill_dot_threads_dot_v1_dot_threads__pb2.RecordStateRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,

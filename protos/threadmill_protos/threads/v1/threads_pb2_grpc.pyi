@@ -28,7 +28,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ThreadsStub:
-    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door."""
+    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door. (RecordState is gone: whoever sets a
+    state by hand writes checkpoints too, and Checkpoints.WriteCheckpoints does both in one transaction.)
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -61,16 +63,14 @@ class ThreadsStub:
     stays busy while other runs are active. Idempotent: ending a run that is not active changes nothing.
     FENCED (ABORTED) if `fence.token` is stale. A missing thread is not an error.
     """
-    RecordState: _grpc.UnaryUnaryMultiCallable[_threads_pb2.RecordStateRequest, _empty_pb2.Empty]
-    """Records a resting state without checkpoints (with them: Checkpoints.WriteCheckpoints). THREAD_NOT_FOUND;
-    THREAD_BUSY (FAILED_PRECONDITION) while any run is active.
-    """
     ListActiveRuns: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ListActiveRunsRequest, _threads_pb2.ListActiveRunsResponse]
     """Lists (thread, run) pairs that became active before a given age, for the runs api to reconcile."""
 
 @_typing.type_check_only
 class ThreadsAsyncStub(ThreadsStub):
-    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door."""
+    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door. (RecordState is gone: whoever sets a
+    state by hand writes checkpoints too, and Checkpoints.WriteCheckpoints does both in one transaction.)
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.CreateThreadRequest, _threads_pb2.Thread]  # type: ignore[assignment]
@@ -100,15 +100,13 @@ class ThreadsAsyncStub(ThreadsStub):
     stays busy while other runs are active. Idempotent: ending a run that is not active changes nothing.
     FENCED (ABORTED) if `fence.token` is stale. A missing thread is not an error.
     """
-    RecordState: _aio.UnaryUnaryMultiCallable[_threads_pb2.RecordStateRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Records a resting state without checkpoints (with them: Checkpoints.WriteCheckpoints). THREAD_NOT_FOUND;
-    THREAD_BUSY (FAILED_PRECONDITION) while any run is active.
-    """
     ListActiveRuns: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListActiveRunsRequest, _threads_pb2.ListActiveRunsResponse]  # type: ignore[assignment]
     """Lists (thread, run) pairs that became active before a given age, for the runs api to reconcile."""
 
 class ThreadsServicer(metaclass=_abc_1.ABCMeta):
-    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door."""
+    """Owns thread rows. Checkpoints of a thread are served by `Checkpoints`, next door. (RecordState is gone: whoever sets a
+    state by hand writes checkpoints too, and Checkpoints.WriteCheckpoints does both in one transaction.)
+    """
 
     @_abc_1.abstractmethod
     def CreateThread(
@@ -201,16 +199,6 @@ class ThreadsServicer(metaclass=_abc_1.ABCMeta):
         """Removes a run from the thread's active set and records the resting state that it leaves. The thread
         stays busy while other runs are active. Idempotent: ending a run that is not active changes nothing.
         FENCED (ABORTED) if `fence.token` is stale. A missing thread is not an error.
-        """
-
-    @_abc_1.abstractmethod
-    def RecordState(
-        self,
-        request: _threads_pb2.RecordStateRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Records a resting state without checkpoints (with them: Checkpoints.WriteCheckpoints). THREAD_NOT_FOUND;
-        THREAD_BUSY (FAILED_PRECONDITION) while any run is active.
         """
 
     @_abc_1.abstractmethod

@@ -14,9 +14,10 @@ from threadmill_protos.runs.v1 import executors_pb2, executors_pb2_grpc, runs_pb
 from threadmill_runs.api.settings import RunsSettings
 from threadmill_runs.assistants.domain import Graph
 from threadmill_runs.assistants.repo import AssistantRepo, is_uuid
-from threadmill_runs.errors import LeaseLost
+from threadmill_runs.errors import EventsMissing, LeaseLost
 from threadmill_runs.events.log import Appended, EventLog, event
-from threadmill_runs.queue.dispatcher import Attachment, Dispatcher, cancel_message
+from threadmill_runs.queue.attachment import Attachment
+from threadmill_runs.queue.dispatcher import Dispatcher, cancel_message
 from threadmill_runs.queue.ending import RunEnder
 from threadmill_runs.queue.repo import QueueRepo
 
@@ -103,7 +104,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
                 kind = request.WhichOneof("message")
                 if kind == "released":
                     attachment.drop(request.released)
-                    self._dispatcher.wake()
+                    self._dispatcher.slot_freed(attachment)
                 elif kind == "heartbeat":
                     attachment.draining = request.heartbeat.draining
                     await self._try_heartbeat(attachment, list(request.heartbeat.held))
@@ -142,28 +143,34 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         header = first.header
         if not is_uuid(header.fence.run_id) or not is_uuid(header.thread_id):
             raise InvalidArgument("the first message of Report must be `header`, with a run and its thread")
-        acked = 0
+        # Position of the event that has to come next; 0: unknown.
+        expected = header.next_seq
         async for request in request_iterator:
             if request.WhichOneof("message") == "batch":
                 if not request.batch.events:
                     raise InvalidArgument("a batch holds at least one event")
-                acked = await self._append(header, request.batch)
+                _check_next(request.batch.events[0].seq, expected)
+                await self._append(header, request.batch)
+                acked = request.batch.events[-1].seq
+                expected = acked + 1
                 yield executors_pb2.ReportResponse(acked_seq=acked)
             elif request.WhichOneof("message") == "outcome":
-                await self._finish(header, request.outcome)
-                yield executors_pb2.ReportResponse(acked_seq=acked, outcome_acked=True)
+                last_seq = request.outcome.last_seq
+                if last_seq:
+                    _check_next(last_seq + 1, expected)
+                await self._finish(header, request.outcome, last_seq or (expected - 1 if expected > 1 else None))
+                yield executors_pb2.ReportResponse(acked_seq=max(0, expected - 1), outcome_acked=True)
                 return
 
     async def _append(
         self, header: executors_pb2.ReportRequest.Header, batch: executors_pb2.ReportRequest.Batch
-    ) -> int:
+    ) -> None:
         events = [event(header.fence.run_id, each.name, each.data_json) for each in batch.events]
         appended = await self._retrying_append(header, events, batch.events[0].seq)
         if appended is Appended.UNOPENED:
             appended = await self._open(header, events, batch.events[0].seq)
         if appended is Appended.FENCED:
             raise LeaseLost(f"run {header.fence.run_id} is no longer this attempt's")
-        return batch.events[-1].seq
 
     async def _open(
         self, header: executors_pb2.ReportRequest.Header, events: list[runs_pb2.Event], first_seq: int
@@ -182,22 +189,28 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         opens: bool = False,
     ) -> Appended:
         """Rides out a short outage of Redis; after that the executor keeps its events and tries another time."""
+
+        async def append() -> Appended:
+            return await self._events.append(header.thread_id, header.fence.token, events, first_seq, opens=opens)
+
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type((RedisError, OSError)),
-                wait=wait_exponential(0.05, max=1),
-                stop=stop_after_delay(self._settings.lease_seconds),
-                reraise=True,
-            ):
-                with attempt:
-                    appended = await self._events.append(
-                        header.thread_id, header.fence.token, events, first_seq, opens=opens
-                    )
+            return await append()
+        except (RedisError, OSError) as error:
+            log.warning("events_postponed", run_id=header.fence.run_id, error=repr(error))
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((RedisError, OSError)),
+            wait=wait_exponential(0.05, max=1),
+            stop=stop_after_delay(self._settings.lease_seconds),
+            reraise=True,
+        )
+        try:
+            return await retrying(append)
         except (RedisError, OSError) as error:
             raise Unavailable("Redis does not answer at the moment") from error
-        return appended
 
-    async def _finish(self, header: executors_pb2.ReportRequest.Header, outcome: executors_pb2.Outcome) -> None:
+    async def _finish(
+        self, header: executors_pb2.ReportRequest.Header, outcome: executors_pb2.Outcome, last_seq: int | None
+    ) -> None:
         fence = header.fence
         if outcome.result == executors_pb2.Outcome.RESULT_RELEASED:
             if await self._repo.release(fence.run_id, fence.token):
@@ -205,4 +218,17 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
                 return
             # Either the lease is lost, which `end` says, or the run was cancelled while it was being handed back.
             outcome = executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED, has_next=True)
-        await self._ender.end(fence.run_id, fence.token, outcome)
+        settled = outcome.thread_settled and outcome.result == executors_pb2.Outcome.RESULT_SUCCESS
+        if (
+            settled
+            and self._dispatcher.ends_plainly(fence)
+            and await self._ender.end_settled(fence, header.thread_id, outcome, last_seq)
+        ):
+            return
+        await self._ender.end(fence.run_id, fence.token, outcome, last_seq=last_seq)
+
+
+def _check_next(seq: int, expected: int) -> None:
+    """Events that are known already may come again; a gap means that a message of the call got lost on its way."""
+    if expected and seq > expected:
+        raise EventsMissing(f"event {expected} was to come next, and not {seq}")

@@ -57,7 +57,7 @@ class WaitedOutcome:
             return orjson.dumps({"__interrupt__": self._interrupts})
         if self._values is not None:
             return self._values
-        if self._run.stateless and not self._run.keep_thread:
+        if self._run.temporary:
             return b"{}"
         if self.state is None:
             return GONE
@@ -66,7 +66,9 @@ class WaitedOutcome:
     async def _thread_outcome(self) -> bytes:
         """The thread's current outcome, for runs that have ended before or stream no values."""
         try:
-            thread = await self._threads.GetThread(threads_pb2.GetThreadRequest(thread_id=self._run.thread_id))
+            thread = await self._threads.GetThread(
+                threads_pb2.GetThreadRequest(thread_id=self._run.thread_id), wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             if reason_of(error) == "THREAD_NOT_FOUND":
                 return b"{}"

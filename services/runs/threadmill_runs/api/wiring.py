@@ -19,6 +19,8 @@ from threadmill_runs.api.crons_servicer import CronsServicer
 from threadmill_runs.api.executors_servicer import ExecutorsServicer
 from threadmill_runs.api.runs_servicer import RunsServicer
 from threadmill_runs.api.settings import RunsSettings
+from threadmill_runs.api.watching import Watching
+from threadmill_runs.assistants.cache import AssistantCache
 from threadmill_runs.assistants.repo import AssistantRepo
 from threadmill_runs.crons.repo import CronRepo
 from threadmill_runs.crons.scheduler import Scheduler
@@ -41,6 +43,8 @@ from threadmill_runs.webhooks.deliverer import Deliverer, Patience
 from threadmill_runs.webhooks.recorder import WebhookRecorder
 from threadmill_runs.webhooks.repo import WebhookRepo
 from threadmill_runs.webhooks.sender import Sender, SendOptions, open_http
+
+CLIENT_PATIENCE_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,12 @@ def log_bounds(settings: RunsSettings) -> Bounds:
     )
 
 
+def impatient(settings: RunsSettings) -> RunsSettings:
+    """For what a client waits for: it hears of a database that is down soon, while duties wait for its return."""
+    seconds = min(settings.postgres_acquire_timeout_seconds, CLIENT_PATIENCE_SECONDS)
+    return settings.model_copy(update={"postgres_acquire_timeout_seconds": seconds})
+
+
 async def open_deliverer(settings: RunsSettings, stack: AsyncExitStack, outbox: WebhookRepo) -> Deliverer:
     """Webhooks' way out: the only HTTP that this process speaks."""
     options = SendOptions(
@@ -105,7 +115,7 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     redis, pubsub = open_redis(settings), open_redis(settings)
     stack.push_async_callback(redis.aclose)
     stack.push_async_callback(pubsub.aclose)
-    channel = open_channel(settings, settings.threads_address)
+    channel = open_channel(settings, settings.threads_address, patient=False)
     stack.push_async_callback(channel.close)
     threads = threads_pb2_grpc.ThreadsStub(channel)
 
@@ -114,14 +124,26 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     assistants = AssistantRepo(pool, settings, queries)
     events = EventLog(redis, log_bounds(settings))
     hub = Hub(pubsub, events)
+    events.on_appended = hub.appended
     signals = Signals(pubsub)
     outbox = WebhookRepo(pool, settings, queries)
     recorder = WebhookRecorder(outbox, threads, enabled=settings.webhook_enabled)
     ender = RunEnder(repo, threads, events, signals, recorder)
     canceller = Canceller(repo, ender, signals)
-    acceptor = Acceptor(assistants, repo, threads, canceller, ender, signals)
     timing = Timing(settings.lease_seconds, settings.poll_seconds, settings.run_timeout_seconds)
     dispatcher = Dispatcher(repo, events, timing)
+    active_runs = ActiveRuns(repo.still_active)
+    hasty = impatient(settings)
+    acceptor = Acceptor(
+        AssistantCache(AssistantRepo(pool, hasty, queries)),
+        QueueRepo(pool, hasty, queries),
+        threads,
+        canceller,
+        ender,
+        dispatcher,
+        signals,
+        active_runs.is_active,
+    )
     signals.on_wake = dispatcher.wake
     signals.on_stop = dispatcher.stop_run
     reaper = Reaper(repo, ender, signals, settings.max_attempts, settings.lease_seconds)
@@ -131,12 +153,11 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     crons = CronRepo(pool, settings, queries)
     scheduler = Scheduler(crons, acceptor, settings.cron_poll_seconds, settings.cron_lease_seconds)
 
-    active_runs = ActiveRuns(repo.still_active)
-
     async def is_resumable(run_id: str) -> bool:
         run = await repo.get(run_id)
         return run is not None and run.resumable
 
+    watching = Watching(acceptor, canceller, hub)
     runs = RunsServicer(
         acceptor,
         repo,
@@ -148,13 +169,14 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
         threads,
         crons,
         active_runs,
+        watching,
     )
     keep_seconds = settings.run_keep_days and settings.run_keep_days * 86_400
     retention = Retention(RetentionRepo(pool, settings, queries), threads, keep_seconds)
     executors = ExecutorsServicer(settings, assistants, repo, events, dispatcher, ender)
 
     async def stop() -> None:
-        runs.stopping = True
+        watching.stopping = True
         dispatcher.stop()
         hub.stop()
 

@@ -71,15 +71,15 @@ def mirrored(config_json: bytes, context_json: bytes) -> tuple[bytes, bytes]:
 
 
 def replaced(old: Assistant, config_json: bytes, context_json: bytes) -> tuple[bytes, bytes]:
-    """Config and context after an update: what is given replaces and is mirrored; `{}` counts as not given.
+    """Config and context after an update: what is given replaces and is mirrored; the config `{}` counts as not given.
 
-    A config that configures nothing leaves the context alone.
+    A config that configures nothing leaves the context alone, and the context `{}` clears the context alone.
     """
     config: dict[str, Any] = orjson.loads(config_json or b"{}")
     context: dict[str, Any] = orjson.loads(context_json or b"{}")
     if context or config.get("configurable"):
         return mirrored(config_json, context_json)
-    return (config_json if config else old.config_json), old.context_json
+    return (config_json if config else old.config_json), context_json or old.context_json
 
 
 def merged(base_json: bytes, update_json: bytes) -> bytes:

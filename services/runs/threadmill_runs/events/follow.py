@@ -6,8 +6,8 @@ from typing import Protocol
 
 from threadmill_protos.runs.v1 import runs_pb2
 
-from threadmill_runs.events.hub import Subscription
 from threadmill_runs.events.log import END_EVENT
+from threadmill_runs.events.subscription import Subscription
 
 # While a stream is silent, Postgres is asked whether the run has ended: Redis may have lost the last event.
 SILENCE_SECONDS = 5.0

@@ -1,7 +1,7 @@
 """The event log of a thread: a bounded, expiring Redis stream that every batch enters once and in order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -104,6 +104,8 @@ class EventLog:
         self._redis = redis
         self._bounds = bounds
         self._append = redis.register_script(APPEND)
+        # Hears of each batch that was appended here: thread, id of the first event, events.
+        self.on_appended: Callable[[str, EventId, Sequence[runs_pb2.Event]], None] = lambda *appended: None
 
     async def append(
         self,
@@ -137,20 +139,30 @@ class EventLog:
         async with asyncio.timeout(self._bounds.timeout_seconds):
             answer = await self._append(keys=[keys.stream, keys.fence], args=arguments)
         text = answer.decode()
-        return Appended(text) if text in APPENDED else Appended.WRITTEN
+        if text in APPENDED:
+            return Appended(text)
+        self.on_appended(thread_id, EventId(int(text), first_seq), events)
+        return Appended.WRITTEN
 
-    async def close(self, thread_id: str, token: int, events: Sequence[runs_pb2.Event]) -> Appended:
+    async def close(
+        self, thread_id: str, token: int, events: Sequence[runs_pb2.Event], last_seq: int | None = None
+    ) -> Appended:
         """Appends an attempt's last events after whatever it has written, and shuts it out.
 
-        A run that was never claimed has token 0 and no attempt; another run may be writing meanwhile.
+        `last_seq`: how far the attempt has written; None: not known here. A run that was never claimed has token 0 and
+        no attempt; another run may be writing meanwhile.
         """
         if token == 0:
             await self.publish(thread_id, events)
             return Appended.WRITTEN
+        if last_seq is None:
+            last_seq = await self._last_seq(thread_id, token)
+        return await self.append(thread_id, token, events, last_seq + 1, closes=True)
+
+    async def _last_seq(self, thread_id: str, token: int) -> int:
         async with asyncio.timeout(self._bounds.timeout_seconds):
             seq: list[Any] = await self._redis.hmget(LogKeys(thread_id).fence, ["token", "seq"])
-        written = int(seq[1]) if seq[0] is not None and int(seq[0]) == token else -1
-        return await self.append(thread_id, token, events, written + 1, closes=True)
+        return int(seq[1]) if seq[0] is not None and int(seq[0]) == token else -1
 
     async def publish(self, thread_id: str, events: Sequence[runs_pb2.Event]) -> None:
         """Appends events that belong to no attempt."""

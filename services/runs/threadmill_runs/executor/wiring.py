@@ -65,6 +65,7 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
         def lose() -> None:
             attempt.stop(Stop.LEASE_LOST)
 
+        kwargs = RunKwargs.of(assignment, settings.api_url)
         saver = (
             None
             if assignment.stateless
@@ -75,10 +76,13 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
                 serde=serde,
                 on_fenced=lose,
                 before_write=outbox.delivered,
+                thread_id=assignment.thread_id,
+                thread_is_empty=assignment.thread_is_empty,
+                waits=kwargs.durability == "sync",
             )
         )
         header = executors_pb2.ReportRequest.Header(fence=assignment.fence, thread_id=assignment.thread_id)
-        execution = Execution(assignment, RunKwargs.of(assignment, settings.api_url), registry, saver, store, outbox)
+        execution = Execution(assignment, kwargs, registry, saver, store, outbox)
         reporter = Reporter(executors, header, outbox)
         attempt = Attempt(execution, reporter, loops, saver, view_saver)
         return attempt

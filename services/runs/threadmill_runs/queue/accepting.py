@@ -1,31 +1,39 @@
-"""Accepting a run: assistant resolved, thread marked busy, strategy applied, row in the queue."""
+"""Accepting a run: assistant resolved, thread marked busy, strategy applied, row in the queue or at work at once."""
 
 from __future__ import annotations  # the async stubs exist for type checkers only
 
-from math import isfinite
-from typing import Any
-from uuid import UUID, uuid5
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
+import grpc
 import orjson
 import structlog
 from threadmill_chassis.errors import InvalidArgument
+from threadmill_chassis.grpc_errors import reason_of
 from threadmill_chassis.ids import new_id
 from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
+from threadmill_runs.assistants.cache import AssistantCache
 from threadmill_runs.assistants.domain import Assistant
-from threadmill_runs.assistants.repo import AssistantRepo, is_uuid
-from threadmill_runs.errors import RunNotFound, ThreadBusy
+from threadmill_runs.errors import AssistantNotFound, InvalidAssistant, RunNotFound, ThreadBusy
+from threadmill_runs.queue.attachment import Reservation
 from threadmill_runs.queue.cancelling import Canceller
+from threadmill_runs.queue.dispatcher import Dispatcher
 from threadmill_runs.queue.ending import RunEnder
+from threadmill_runs.queue.new_run import check, merged_config, new_run, new_thread_metadata, thread_of
 from threadmill_runs.queue.repo import BUSY, QueueRepo
-from threadmill_runs.queue.run import CancelAction, NewRun, Run, Strategy
+from threadmill_runs.queue.run import CancelAction, Claim, Inserted, NewRun, Run, RunState, Strategy
 from threadmill_runs.queue.signals import Signals
 
 log = structlog.get_logger(__name__)
 
-# Centuries ahead or back mean a caller's mistake, and are beyond what Postgres can add to a date.
-LONGEST_DELAY_SECONDS = 100 * 366 * 86_400
+T = TypeVar("T")
+
+# A create whose thread cannot be marked within this time fails; whoever sent it may repeat it.
+BEGIN_SECONDS = 10.0
 
 STRATEGIES = {
     runs_pb2.MULTITASK_STRATEGY_UNSPECIFIED: Strategy.ENQUEUE,
@@ -37,230 +45,219 @@ STRATEGIES = {
 SUPERSEDING = {Strategy.INTERRUPT: CancelAction.INTERRUPT, Strategy.ROLLBACK: CancelAction.ROLLBACK}
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A run as it was when it was accepted; if the call was `repeated`, as it is now.
+
+    `begun`: an executor that is attached here has got it already.
+    """
+
+    run: Run
+    repeated: bool = False
+    begun: bool = False
+
+
+# Called before the run can have events: with True if they will probably arise at this replica.
+Prepare = Callable[[bool], Awaitable[None]]
+
+
+async def _nothing(begins_here: bool) -> None:
+    """For those who do not watch the run."""
+
+
 class Acceptor:
     """Creates runs. Safe to repeat with the same run id: the second call answers the first's run."""
 
     def __init__(
         self,
-        assistants: AssistantRepo,
+        assistants: AssistantCache,
         repo: QueueRepo,
         threads: threads_pb2_grpc.ThreadsAsyncStub,
         canceller: Canceller,
         ender: RunEnder,
+        dispatcher: Dispatcher,
         signals: Signals,
+        is_active: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._assistants = assistants
         self._repo = repo
         self._threads = threads
         self._canceller = canceller
         self._ender = ender
+        self._dispatcher = dispatcher
         self._signals = signals
+        self._is_active = is_active
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def accept(self, request: runs_pb2.CreateRunRequest) -> Run:
-        """Queues a run.
+    async def accept(self, request: runs_pb2.CreateRunRequest, prepare: Prepare = _nothing) -> Accepted:
+        """Queues a run, or begins it.
 
         Raises InvalidArgument, InvalidAssistant, AssistantNotFound, ThreadBusy, and threads' THREAD_NOT_FOUND;
         RunNotFound for a repeated call whose run has ended and left nothing behind.
         """
         check(request)
-        if request.run_id and (known := await self._repo.get(request.run_id)) is not None:
-            return await self._repeated(known)
-        assistant = await self._assistants.resolve(request.assistant_id)
-        merged = _merged_config(request, assistant)
-        stateless = not request.thread_id
-        run_id = request.run_id or new_id()
-        strategy = Strategy.ENQUEUE if stateless else STRATEGIES[request.multitask_strategy]
-        thread_id = thread_of(request, run_id)
-        if strategy is Strategy.REJECT and await self._other_active(thread_id, run_id):
-            raise ThreadBusy(BUSY)
-        thread = await self._begin(request, assistant, thread_id, run_id)
-        new = _new_run(request, assistant, merged, thread, run_id, strategy, stateless=stateless)
+        may_be_known = bool(request.run_id)
+        request.run_id = request.run_id or new_id()
         try:
-            run, active = await self._repo.insert(new)
-        except (InvalidArgument, ThreadBusy, RunNotFound):
-            await self._abandon(new)
-            raise
-        if active and strategy in SUPERSEDING:
-            await self._canceller.cancel(active, SUPERSEDING[strategy], f"superseded by run {run_id}")
-        log.info("run_created", run_id=run_id, thread_id=thread_id, graph_id=run.graph_id, strategy=strategy.value)
-        await self._signals.wake()
-        return run
+            return await self._accept(request, prepare)
+        except (AssistantNotFound, InvalidAssistant, ThreadBusy, grpc.aio.AioRpcError) as error:
+            if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) != "THREAD_NOT_FOUND":
+                raise
+            # What was there when the call came first may have gone since.
+            known = await self._repo.get(request.run_id) if may_be_known else None
+            if known is None:
+                raise
+        return await self._repeated(known)
 
-    async def _repeated(self, run: Run) -> Run:
-        """The run that the first call has accepted; that call may have died before it cancelled what was older."""
-        if run.state.active and run.strategy in SUPERSEDING:
-            active = await self._repo.active_run_ids(run.thread_id)
-            older = active[: active.index(run.run_id)] if run.run_id in active else []
-            if older:
-                await self._canceller.cancel(older, SUPERSEDING[run.strategy], f"superseded by run {run.run_id}")
-        return run
+    async def _accept(self, request: runs_pb2.CreateRunRequest, prepare: Prepare) -> Accepted:
+        stateless = not request.thread_id
+        strategy = Strategy.ENQUEUE if stateless else STRATEGIES[request.multitask_strategy]
+        thread_id = thread_of(request, request.run_id)
+        if strategy is Strategy.REJECT and await self._other_active(thread_id, request.run_id):
+            raise ThreadBusy(BUSY)
+        assistant: Assistant | None = await self._assistants.resolve(request.assistant_id)
+        while assistant is not None:
+            merged = merged_config(request, assistant)
+            begun = await self._begin(request, assistant, thread_id)
+            new = new_run(request, assistant, merged, begun.thread, request.run_id, strategy, stateless=stateless)
+            try:
+                inserted = await self._insert(new, begun, prepare)
+                if inserted is not None:
+                    return await self._accepted(inserted)
+                assistant = await self._assistants.changed(request.assistant_id, assistant)
+            except (InvalidArgument, ThreadBusy, AssistantNotFound, InvalidAssistant):
+                await self._abandon(new)
+                raise
+        await self._abandon(new)
+        raise RunNotFound("Run not found: it has ended and was not to be kept")
 
     async def _other_active(self, thread_id: str, run_id: str) -> bool:
         return any(active != run_id for active in await self._repo.active_run_ids(thread_id))
 
     async def _begin(
-        self, request: runs_pb2.CreateRunRequest, assistant: Assistant, thread_id: str, run_id: str
-    ) -> threads_pb2.Thread:
+        self, request: runs_pb2.CreateRunRequest, assistant: Assistant, thread_id: str
+    ) -> threads_pb2.BeginRunResponse:
         stamp = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-        response = await self._threads.BeginRun(
+        return await self._threads.BeginRun(
             threads_pb2.BeginRunRequest(
                 thread_id=thread_id,
-                run_id=run_id,
+                run_id=request.run_id,
                 create_if_missing=request.create_thread_if_missing or not request.thread_id,
                 stamp_metadata_json=orjson.dumps(stamp),
-                new_thread_metadata_json=request.metadata_json,
-                config_json=orjson.dumps(_merged_config(request, assistant)[0]),
-            )
+                new_thread_metadata_json=new_thread_metadata(request),
+                config_json=request.config_json,
+                config_defaults_json=assistant.config_json,
+            ),
+            timeout=BEGIN_SECONDS,
         )
-        return response.thread
+
+    async def _insert(self, new: NewRun, begun: threads_pb2.BeginRunResponse, prepare: Prepare) -> Inserted | None:
+        """Writes the row, and what follows from it at once. A caller who leaves meanwhile does not stop it halfway."""
+        reservation = None
+        if new.after_seconds <= 0 and _was_idle(begun):
+            reservation = self._dispatcher.reserve(new.graph_id, new.run_id)
+        try:
+            await prepare(reservation is not None)
+        except BaseException:
+            if reservation is not None:
+                self._dispatcher.give_up(reservation)
+            raise
+        write = self._queue(new) if reservation is None else self._begin_here(new, reservation, begun.is_empty)
+        task = self._spawn(write)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            raise
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _queue(self, new: NewRun) -> Inserted | None:
+        inserted = await self._repo.insert(new)
+        if inserted is not None and not inserted.repeated:
+            await self._signals.queued(new.graph_id)
+        return inserted
+
+    async def _begin_here(self, new: NewRun, reservation: Reservation, thread_is_empty: bool) -> Inserted | None:
+        """Inserts the run as one that the executor of the reservation has claimed, and hands it over."""
+        inserted = None
+        try:
+            lease = (reservation.attachment.executor_id, self._dispatcher.lease_seconds)
+            inserted = await self._repo.insert(new, lease)
+        finally:
+            if inserted is None or not inserted.begun:
+                self._dispatcher.give_up(reservation)
+        if inserted is not None and inserted.begun:
+            # Another run may have come and gone on the thread since it was found empty; its row is still there.
+            claim = Claim(inserted.run, False, 0.0, thread_is_empty=thread_is_empty and inserted.is_first)
+            # Redis may take its time; the client need not wait.
+            self._spawn(self._dispatcher.assign(reservation, claim))
+        elif inserted is not None and not inserted.repeated:
+            await self._signals.queued(new.graph_id)
+        return inserted
+
+    async def _accepted(self, inserted: Inserted) -> Accepted:
+        run = inserted.run
+        if inserted.repeated:
+            return await self._repeated(run)
+        if inserted.others and run.strategy in SUPERSEDING:
+            await self._supersede(inserted.others, run)
+        log.debug("run_created", run_id=run.run_id, thread_id=run.thread_id, strategy=run.strategy.value)
+        if inserted.begun:
+            run = replace(run, state=RunState.PENDING, attempt=0)
+        return Accepted(run, begun=inserted.begun)
+
+    async def _supersede(self, others: list[str], run: Run) -> None:
+        await self._canceller.cancel(others, SUPERSEDING[run.strategy], f"superseded by run {run.run_id}")
+
+    async def _repeated(self, run: Run) -> Accepted:
+        """The run that the first call has accepted; that call may have died before it cancelled what was older."""
+        if not run.state.active:
+            await self._take_off(run)
+            return Accepted(run, repeated=True)
+        if run.strategy in SUPERSEDING:
+            active = await self._repo.active_run_ids(run.thread_id)
+            older = active[: active.index(run.run_id)] if run.run_id in active else []
+            if older:
+                await self._supersede(older, run)
+        self._spawn(self._take_off_if_ended(run))
+        return Accepted(run, repeated=True)
+
+    async def _take_off_if_ended(self, run: Run) -> None:
+        """The run's thread may have been settled, and its row about to end, when this call put it on the thread again.
+
+        A moment later that has come out. Where it has not, because a replica died, the reconciler finds it.
+        """
+        if not await self._is_active(run.run_id):
+            await self._take_off(run)
+
+    async def _take_off(self, run: Run) -> None:
+        try:
+            await self._ender.forget(run, 0)
+        except grpc.aio.AioRpcError as error:  # the reconciler does it
+            log.warning("thread_of_ended_run_not_freed", run_id=run.run_id, error=repr(error))
 
     async def _abandon(self, new: NewRun) -> None:
         """Takes back `_begin` of a run that was refused. Should this replica die first, the reconciler does it."""
-        await self._threads.EndRun(
-            threads_pb2.EndRunRequest(
-                thread_id=new.thread_id,
-                fence={"run_id": new.run_id, "token": 0},  # type: ignore[arg-type]  # protobuf takes dicts for messages
-                resting=threads_pb2.RestingState(),
-                delete_thread=new.stateless,
+        try:
+            await self._threads.EndRun(
+                threads_pb2.EndRunRequest(
+                    thread_id=new.thread_id,
+                    fence={"run_id": new.run_id, "token": 0},  # type: ignore[arg-type]  # protobuf takes dicts for messages
+                    resting=threads_pb2.RestingState(),
+                    delete_thread=new.stateless,
+                ),
+                timeout=BEGIN_SECONDS,
             )
-        )
+        except grpc.aio.AioRpcError as error:
+            log.warning("thread_of_refused_run_not_freed", run_id=new.run_id, error=repr(error))
 
 
-def thread_of(request: runs_pb2.CreateRunRequest, run_id: str) -> str:
-    """The run's thread: the one that is named, or its own, which a repeated call must find again.
-
-    A thread that disappears with its run has the run's id, by which the reconciler knows it; one that is kept has not.
-    """
-    if request.thread_id:
-        return request.thread_id
-    return str(uuid5(UUID(run_id), "thread")) if request.keep_on_completion else run_id
-
-
-def check(request: runs_pb2.CreateRunRequest) -> None:
-    """Refuses what would fail later as an internal error, and brings ids into one spelling. Raises InvalidArgument."""
-    for name, kind in (("run_id", "run"), ("thread_id", "thread")):
-        text = getattr(request, name)
-        if text and not is_uuid(text):
-            raise InvalidArgument(f"Invalid {kind} ID")
-        setattr(request, name, str(UUID(text)) if text else "")
-    for name in ("config_json", "context_json", "metadata_json", "checkpoint_json", "header_configurable_json"):
-        _check_object(getattr(request, name), name.removesuffix("_json"))
-    if not isfinite(request.after_seconds) or abs(request.after_seconds) > LONGEST_DELAY_SECONDS:
-        raise InvalidArgument("after_seconds: must be at most 100 years")
-    if request.feedback_keys:
-        raise InvalidArgument("feedback_keys: this server has no LangSmith that could make URLs for them")
-
-
-def _check_object(json: bytes, name: str) -> None:
-    try:
-        wrong = json and not isinstance(orjson.loads(json), dict)
-    except orjson.JSONDecodeError:
-        wrong = True
-    if wrong:
-        raise InvalidArgument(f"{name}: must be a JSON object")
-
-
-def _new_run(
-    request: runs_pb2.CreateRunRequest,
-    assistant: Assistant,
-    merged: tuple[dict[str, Any], dict[str, Any]],
-    thread: threads_pb2.Thread,
-    run_id: str,
-    strategy: Strategy,
-    *,
-    stateless: bool,
-) -> NewRun:
-    metadata = {
-        **orjson.loads(assistant.metadata_json),
-        **({} if stateless else orjson.loads(thread.metadata_json or b"{}")),
-        **(merged[0].get("metadata") or {}),
-        **orjson.loads(request.metadata_json or b"{}"),
-        "assistant_id": assistant.assistant_id,
-    }
-    if not stateless:
-        metadata["graph_id"] = assistant.graph_id
-    return NewRun(
-        run_id=run_id,
-        thread_id=thread.thread_id,
-        assistant_id=assistant.assistant_id,
-        graph_id=assistant.graph_id,
-        metadata_json=orjson.dumps(metadata),
-        kwargs_json=_kwargs(request, assistant, merged, thread.thread_id, run_id, metadata, stateless=stateless),
-        strategy=strategy,
-        stateless=stateless,
-        keep_thread=request.keep_on_completion or not stateless,
-        request_id=request.request_id,
-        after_seconds=request.after_seconds,
-    )
-
-
-def _kwargs(
-    request: runs_pb2.CreateRunRequest,
-    assistant: Assistant,
-    merged: tuple[dict[str, Any], dict[str, Any]],
-    thread_id: str,
-    run_id: str,
-    metadata: dict[str, Any],
-    *,
-    stateless: bool,
-) -> bytes:
-    """The document that clients see as `kwargs` and the executor runs; the input passes through undecoded."""
-    config, context = merged
-    config["configurable"] = {
-        "user_id": "",
-        **orjson.loads(request.header_configurable_json or b"{}"),
-        **config.get("configurable", {}),
-        # Tells the executor that what `context` mirrors here is to be cut down to what the graph declares.
-        **({"__context_provided__": True} if request.context_json not in (b"", b"{}", b"null") else {}),
-        **orjson.loads(request.checkpoint_json or b"{}"),
-        "thread_id": thread_id,
-        "run_id": run_id,
-        "graph_id": assistant.graph_id,
-        "assistant_id": assistant.assistant_id,
-        "langgraph_request_id": request.request_id or None,
-        "langgraph_auth_user": None,
-        "langgraph_auth_user_id": "",
-        "langgraph_auth_permissions": [],
-    }
-    config["metadata"] = metadata
-    durability = request.durability or (
-        "exit" if request.checkpoint_during is False and request.HasField("checkpoint_during") else "async"
-    )
-    return orjson.dumps(
-        {
-            "input": _fragment(request.input_json),
-            "command": _fragment(request.command_json),
-            "config": config,
-            "context": context,
-            "stream_mode": list(request.stream_modes) or ["values"],
-            "interrupt_before": _fragment(request.interrupt_before_json),
-            "interrupt_after": _fragment(request.interrupt_after_json),
-            "webhook": request.webhook or None,
-            "feedback_keys": list(request.feedback_keys) or None,
-            "temporary": stateless and not request.keep_on_completion,
-            "subgraphs": request.stream_subgraphs,
-            "resumable": request.stream_resumable,
-            "checkpoint_during": request.checkpoint_during or not request.HasField("checkpoint_during"),
-            "durability": durability,
-        }
-    )
-
-
-def _merged_config(request: runs_pb2.CreateRunRequest, assistant: Assistant) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Config and context of the run: the assistant's as defaults, `configurable` and `context` merged by key."""
-    config: dict[str, Any] = orjson.loads(request.config_json or b"{}")
-    context: dict[str, Any] = orjson.loads(request.context_json or b"{}")
-    configurable: dict[str, Any] = config.get("configurable") or {}
-    if context and configurable:
-        raise InvalidArgument("Cannot specify both configurable and context. Prefer setting context alone.")
-    defaults: dict[str, Any] = orjson.loads(assistant.config_json)
-    base_context: dict[str, Any] = orjson.loads(assistant.context_json)
-    # `configurable` and `context` mirror each other, in the assistant and in the run.
-    merged_context = {**base_context, **configurable, **context}
-    merged = {**defaults, **config}
-    merged["configurable"] = {**(defaults.get("configurable") or {}), **configurable, **context}
-    return merged, merged_context
-
-
-def _fragment(json: bytes) -> orjson.Fragment | None:
-    return orjson.Fragment(json) if json else None
+def _was_idle(begun: threads_pb2.BeginRunResponse) -> bool:
+    """Whether the thread had no active run before: only then does the call change its state."""
+    thread = begun.thread
+    return begun.created or begun.is_empty or thread.state_update_time == thread.update_time

@@ -1,7 +1,7 @@
 """Matching runnable runs with executors that have free slots."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 import structlog
@@ -11,53 +11,17 @@ from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.runs.v1 import executors_pb2, runs_pb2
 
 from threadmill_runs.events.log import EventLog, event
+from threadmill_runs.queue.attachment import Attachment, Reservation
 from threadmill_runs.queue.repo import QueueRepo
-from threadmill_runs.queue.run import CancelAction, Claim
+from threadmill_runs.queue.run import CancelAction, Claim, Run
+from threadmill_runs.webhooks.document import webhook_of
 
 log = structlog.get_logger(__name__)
-
-# Messages that an executor may leave unread before its stream is given up, beyond what its slots explain.
-OUTBOX_SPARE = 1000
 
 CANCEL_ACTIONS = {
     CancelAction.INTERRUPT: runs_pb2.CANCEL_ACTION_INTERRUPT,
     CancelAction.ROLLBACK: runs_pb2.CANCEL_ACTION_ROLLBACK,
 }
-
-
-@dataclass(slots=True)
-class Attachment:
-    """One executor's control stream at this replica. `outbox` holds what is to be sent down."""
-
-    executor_id: str
-    slots: int
-    graph_ids: list[str]
-    held: dict[str, int] = field(default_factory=dict)
-    draining: bool = False
-    outbox: asyncio.Queue[executors_pb2.AttachResponse | None] = field(default_factory=asyncio.Queue)
-
-    @property
-    def free(self) -> int:
-        """Runs that it can take at once."""
-        return 0 if self.draining else max(0, self.slots - len(self.held))
-
-    def send(self, response: executors_pb2.AttachResponse) -> None:
-        """Queues a message. An executor that reads none any more loses its stream, and with it in time its runs."""
-        if self.outbox.qsize() < self.slots + OUTBOX_SPARE:
-            self.outbox.put_nowait(response)
-        else:
-            self.hang_up()
-
-    def hang_up(self) -> None:
-        """Ends the stream; a well executor attaches again, here or at another replica."""
-        while not self.outbox.empty():
-            self.outbox.get_nowait()
-        self.outbox.put_nowait(None)
-
-    def drop(self, fence: common_pb2.Fence) -> None:
-        """The executor has this attempt no more; a later attempt of the same run may be its own as well."""
-        if self.held.get(fence.run_id) == fence.token:
-            del self.held[fence.run_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +34,12 @@ class Timing:
 
 
 class Dispatcher:
-    """Claims runs for the executors that are attached here, at every wake-up and every slow poll."""
+    """Gives runs to the executors that are attached here.
+
+    Most are claimed by the statement that inserts them: `reserve` before it, `assign` after it. The others are claimed
+    by a loop, at every wake-up that finds a slot, at every slot that becomes free while some may be waiting, and at
+    every slow poll, which finds what no wake-up has told of.
+    """
 
     def __init__(self, repo: QueueRepo, events: EventLog, timing: Timing) -> None:
         self._repo = repo
@@ -78,6 +47,7 @@ class Dispatcher:
         self._timing = timing
         self._attachments: dict[str, Attachment] = {}
         self._awake = asyncio.Event()
+        self._reservations: set[Reservation] = set()
         # While a claim is under way, runs are nobody's yet: stops that find no owner wait for its end.
         self._claiming = False
         self._unowned_stops: set[str] = set()
@@ -89,10 +59,60 @@ class Dispatcher:
         """Executors that are attached here."""
         return list(self._attachments.values())
 
-    def wake(self) -> bool:
-        """Something may be runnable; answers whether an executor that is attached here has a free slot."""
+    @property
+    def lease_seconds(self) -> float:
+        """How long a claim lasts without a heartbeat."""
+        return self._timing.lease_seconds
+
+    def wake(self, graph_id: str | None = None) -> bool:
+        """Something (of this graph) may be runnable; answers whether an executor attached here has a slot for it."""
+        taken = False
+        for attachment in self._attachments.values():
+            if attachment.serves(graph_id):
+                attachment.hungry = True
+                taken = taken or bool(attachment.room)
         self._awake.set()
-        return any(attachment.free for attachment in self._attachments.values())
+        return taken
+
+    def slot_freed(self, attachment: Attachment) -> None:
+        """An executor can take another run; the queue is asked if it may hold one for it."""
+        if attachment.hungry:
+            self._awake.set()
+
+    def reserve(self, graph_id: str, run_id: str) -> Reservation | None:
+        """A slot for a run that is about to be created. None if there is none, or if older runs may have a claim to it.
+
+        Whoever gets one ends it, with `assign` or `give_up`.
+        """
+        able = [each for each in self._attachments.values() if each.free and not each.hungry and each.serves(graph_id)]
+        if not able:
+            return None
+        reservation = Reservation(max(able, key=lambda each: each.free), run_id)
+        reservation.attachment.reserved += 1
+        self._reservations.add(reservation)
+        return reservation
+
+    def give_up(self, reservation: Reservation) -> None:
+        """The reserved slot is not needed."""
+        self._reservations.discard(reservation)
+        reservation.attachment.reserved -= 1
+        self.slot_freed(reservation.attachment)
+
+    async def assign(self, reservation: Reservation, claim: Claim) -> None:
+        """Gives the run, claimed by its insert, to the executor whose slot was reserved."""
+        try:
+            await self._assign(reservation.attachment, claim)
+        finally:
+            self.give_up(reservation)
+        if reservation.stopped:
+            self.stop_run(claim.run.run_id)
+
+    def ends_plainly(self, fence: common_pb2.Fence) -> bool:
+        """Whether the attempt was claimed here, and its run needs nothing but its state to end well."""
+        return any(
+            fence.run_id in each.plain and each.held.get(fence.run_id) == fence.token
+            for each in self._attachments.values()
+        )
 
     def attach(self, attachment: Attachment) -> None:
         """An executor is here; an older stream of the same executor is replaced. Unavailable once stopped."""
@@ -126,6 +146,9 @@ class Dispatcher:
                 self._telling.add(task)
                 task.add_done_callback(self._telling.discard)
                 return
+        for reservation in self._reservations:
+            if reservation.run_id == run_id:
+                reservation.stopped = True
         if self._claiming:
             self._unowned_stops.add(run_id)
 
@@ -157,29 +180,44 @@ class Dispatcher:
                 continue
 
     async def _claim_round(self) -> bool:
-        """One claim for each executor with free slots, the emptiest first; True if all were filled."""
+        """One claim for each executor with free slots, the emptiest first; True if there may be more to claim."""
         waiting = sorted((each for each in self._attachments.values() if each.free), key=lambda each: -each.free)
         again = False
         for attachment in waiting:
-            wanted = attachment.free
-            claimed = await self._claim_for(attachment, wanted)
-            again = again or (claimed == wanted and bool(attachment.free))
+            if attachment.free:  # still
+                again = await self._claim_for(attachment, attachment.free) or again
         return again
 
-    async def _claim_for(self, attachment: Attachment, wanted: int) -> int:
+    async def _claim_for(self, attachment: Attachment, wanted: int) -> bool:
+        """Fills so many slots; True if the attachment has free ones and more may be waiting for it."""
+        attachment.hungry = False  # unless this is interrupted, or a wake-up comes meanwhile
+        attachment.claiming = wanted
         self._claiming = True
+        filled = False
         try:
-            claims = await self._repo.claim(
-                attachment.executor_id, attachment.graph_ids, wanted, self._timing.lease_seconds
-            )
-            for claim in claims:
-                await self._assign(attachment, claim)
+            filled = await self._claim(attachment, wanted)
+        except Unavailable:
+            filled = True
+            raise
         finally:
+            attachment.hungry = attachment.hungry or filled
+            attachment.claiming = 0
             self._claiming = False
             for run_id in self._unowned_stops:  # those that have an owner now are passed on, after the assignment
                 self.stop_run(run_id)
             self._unowned_stops.clear()
-        return len(claims)
+        return attachment.hungry and bool(attachment.free)
+
+    async def _claim(self, attachment: Attachment, wanted: int) -> bool:
+        """True if more than was wanted may have been there."""
+        claims = await self._repo.claim(
+            attachment.executor_id, attachment.graph_ids, wanted, self._timing.lease_seconds
+        )
+        if claims is None:
+            return True
+        for claim in claims:
+            await self._assign(attachment, claim)
+        return len(claims) == wanted
 
     async def _assign(self, attachment: Attachment, claim: Claim) -> None:
         run = claim.run
@@ -189,24 +227,42 @@ class Dispatcher:
             await self._events.append(run.thread_id, run.token, first, 0, opens=True)
         except (RedisError, OSError) as error:  # the attempt's first event opens the log as well
             log.warning("metadata_not_published", run_id=run.run_id, error=repr(error))
+        if attachment.closed or self._attachments.get(attachment.executor_id) is not attachment:
+            await self._hand_back(run)
+            return
         attachment.held[run.run_id] = run.token
-        attachment.send(
-            executors_pb2.AttachResponse(
-                assignment=executors_pb2.AttachResponse.Assignment(
-                    fence=common_pb2.Fence(run_id=run.run_id, token=run.token),
-                    thread_id=run.thread_id,
-                    graph_id=run.graph_id,
-                    assistant_id=run.assistant_id,
-                    attempt=run.attempt,
-                    kwargs_json=run.kwargs_json,
-                    stateless=run.stateless and not run.keep_thread,
-                    timeout_seconds=max(0.0, self._timing.run_timeout_seconds - claim.elapsed_seconds),
-                    request_id=run.request_id,
-                    resuming=claim.resuming,
-                )
+        if not run.temporary and webhook_of(run.kwargs_json) is None:
+            attachment.plain.add(run.run_id)
+        attachment.send(self._assignment(claim))
+        log.debug("run_assigned", run_id=run.run_id, attempt=run.attempt, executor_id=attachment.executor_id)
+
+    async def _hand_back(self, run: Run) -> None:
+        """The executor went while the run was claimed for it; without this, the run would wait for the lease's end."""
+        try:
+            released = await self._repo.release(run.run_id, run.token)
+        except Unavailable:
+            released = False
+        log.warning("run_not_assigned", run_id=run.run_id, released=released)
+        if released:
+            self.wake()
+
+    def _assignment(self, claim: Claim) -> executors_pb2.AttachResponse:
+        run = claim.run
+        return executors_pb2.AttachResponse(
+            assignment=executors_pb2.AttachResponse.Assignment(
+                fence=common_pb2.Fence(run_id=run.run_id, token=run.token),
+                thread_id=run.thread_id,
+                graph_id=run.graph_id,
+                assistant_id=run.assistant_id,
+                attempt=run.attempt,
+                kwargs_json=run.kwargs_json,
+                stateless=run.temporary,
+                timeout_seconds=max(0.0, self._timing.run_timeout_seconds - claim.elapsed_seconds),
+                request_id=run.request_id,
+                resuming=claim.resuming,
+                thread_is_empty=claim.thread_is_empty,
             )
         )
-        log.info("run_assigned", run_id=run.run_id, attempt=run.attempt, executor_id=attachment.executor_id)
 
 
 def cancel_message(fence: common_pb2.Fence, action: CancelAction) -> executors_pb2.AttachResponse:

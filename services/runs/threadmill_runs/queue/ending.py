@@ -2,13 +2,15 @@
 
 First the thread (`end_run`: status, values, interrupts), then the run's terminal state, then the end of the event
 stream. Every step is fenced by the attempt's token and may be repeated, so a replica that dies between two steps
-leaves a lease behind, the reaper finds it, and the remaining steps are done.
+leaves a lease behind, the reaper finds it, and the remaining steps are done. Of most successes the executor has
+settled the thread already, with its last checkpoint.
 """
 
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import grpc
 import orjson
@@ -24,7 +26,7 @@ from threadmill_runs.events.log import END_EVENT, EventLog, event
 from threadmill_runs.queue.repo import QueueRepo
 from threadmill_runs.queue.run import CancelAction, Run, RunState
 from threadmill_runs.queue.signals import Signals
-from threadmill_runs.webhooks.document import RunEnding
+from threadmill_runs.webhooks.document import RunEnding, webhook_of
 from threadmill_runs.webhooks.recorder import WebhookRecorder
 
 log = structlog.get_logger(__name__)
@@ -71,12 +73,36 @@ class RunEnder:
         self._signals = signals
         self._webhooks = webhooks
 
+    async def end_settled(
+        self, fence: common_pb2.Fence, thread_id: str, outcome: executors_pb2.Outcome, last_seq: int | None
+    ) -> bool:
+        """Ends a run whose thread is settled and that has no webhook and nothing to delete: one statement.
+
+        False if that is not enough, or the attempt no longer owns the run: `end` says which.
+        """
+        queued = self._signals.queued_count
+        ended = await self._repo.end_settled(fence.run_id, fence.token)
+        if ended is None:
+            return False
+        seconds, others_wait = ended
+        log.info("run_ended", run_id=fence.run_id, thread_id=thread_id, state="success", seconds=round(seconds, 3))
+        await self._close(fence.run_id, thread_id, fence.token, [(END_EVENT, _end_data(Ending(outcome)))], last_seq)
+        if others_wait or queued != self._signals.queued_count:
+            await self._signals.wake()
+        return True
+
     async def end(
-        self, run_id: str, token: int, outcome: executors_pb2.Outcome, *, announce_error: bool = False
+        self,
+        run_id: str,
+        token: int,
+        outcome: executors_pb2.Outcome,
+        *,
+        announce_error: bool = False,
+        last_seq: int | None = None,
     ) -> None:
         """Ends the run with the outcome of its attempt; raises LeaseLost if the attempt no longer owns it.
 
-        `announce_error`: the stream has not shown the outcome's error yet.
+        `announce_error`: the stream has not shown the outcome's error yet. `last_seq`: of the attempt's last event.
         """
         run = await self._repo.owned(run_id, token)
         if run is None:
@@ -90,20 +116,47 @@ class RunEnder:
             (run.cancel_action or CancelAction.INTERRUPT) if cancelled else None,
             run.cancel_reason or "",
         )
-        await self._settle_thread(run, token, ending)
-        await self._webhooks.record(run, token, _told(ending))
-        leaves_nothing = run.stateless and not run.keep_thread
+        await self._settle(run, token, ending)
+        has_webhook = await self._webhooks.record(run, token, _told(ending))
         ended = (
             await self._repo.delete_owned(run_id, token)
-            if ending.rolled_back or leaves_nothing
+            if ending.rolled_back or run.temporary
             else await self._repo.end(run_id, token, STATES[outcome.result])
         )
         if ended is None:
             raise LeaseLost(f"run {run_id} is no longer this attempt's")
-        log.info("run_ended", run_id=run_id, thread_id=run.thread_id, state=STATES[outcome.result].value)
-        self._webhooks.ended()
-        await self.close_stream(run, token, ending, outcome.error_json if announce_error else b"")
+        log.info(
+            "run_ended",
+            run_id=run_id,
+            thread_id=run.thread_id,
+            state=_final_status(ending),
+            seconds=run.started_at and round((datetime.now(UTC) - run.started_at).total_seconds(), 3),
+        )
+        if has_webhook:
+            self._webhooks.ended()
+        await self.close_stream(run, token, ending, outcome.error_json if announce_error else b"", last_seq)
         await self._signals.wake()
+
+    async def _settle(self, run: Run, token: int, ending: Ending) -> None:
+        """Ends the run on its thread, unless its executor has; what is to be undone is undone in either case."""
+        settled = ending.outcome.thread_settled and not run.temporary
+        if ending.rolled_back and not settled:
+            await self._rejoin(run)
+        if ending.rolled_back or not settled:
+            await self._settle_thread(run, token, ending)
+
+    async def _rejoin(self, run: Run) -> None:
+        """An attempt that died may have settled the thread, as a success that nobody heard of: not for this run."""
+        try:
+            await self._threads.BeginRun(
+                threads_pb2.BeginRunRequest(
+                    thread_id=run.thread_id, run_id=run.run_id, stamp_metadata_json=_stamp(run)
+                ),
+                wait_for_ready=True,
+            )
+        except grpc.aio.AioRpcError as error:
+            if reason_of(error) != "THREAD_NOT_FOUND":
+                raise
 
     async def end_unstarted(self, run: Run) -> None:
         """Finishes what `request_cancel` began for a pending run: thread, row of a rolled-back run, stream.
@@ -115,9 +168,10 @@ class RunEnder:
         ending = Ending(outcome, action, run.cancel_reason or "")
         if not run.token or not await self._settled(run, ending):
             await self.forget(run, 0)
-        if ending.rolled_back or (run.stateless and not run.keep_thread):
+        if ending.rolled_back or run.temporary:
             await self._repo.delete(run.run_id)
-        self._webhooks.ended()
+        if webhook_of(run.kwargs_json) is not None:
+            self._webhooks.ended()
         await self.close_stream(run, run.token, ending)
         await self._signals.wake()
 
@@ -142,8 +196,9 @@ class RunEnder:
                 thread_id=run.thread_id,
                 fence=common_pb2.Fence(run_id=run.run_id, token=token),
                 resting=threads_pb2.RestingState(),
-                delete_thread=run.stateless and not run.keep_thread,
-            )
+                delete_thread=run.temporary,
+            ),
+            wait_for_ready=True,
         )
 
     async def _settle_thread(self, run: Run, token: int, ending: Ending) -> None:
@@ -152,20 +207,34 @@ class RunEnder:
                 thread_id=run.thread_id,
                 fence=common_pb2.Fence(run_id=run.run_id, token=token),
                 resting=resting_state(ending),
-                delete_thread=run.stateless and not run.keep_thread,
+                delete_thread=run.temporary,
                 delete_checkpoints=ending.rolled_back,
-                stamp_metadata_json=orjson.dumps({"graph_id": run.graph_id, "assistant_id": run.assistant_id}),
-            )
+                stamp_metadata_json=_stamp(run),
+            ),
+            wait_for_ready=True,
         )
 
-    async def close_stream(self, run: Run, token: int, ending: Ending, error_json: bytes = b"") -> None:
-        """Tells the watchers. They ask Postgres from time to time, so a Redis that is down delays this only."""
-        last = [event(run.run_id, "error", error_json)] if error_json else []
-        last.append(event(run.run_id, END_EVENT, _end_data(ending)))
+    async def close_stream(
+        self, run: Run, token: int, ending: Ending, error_json: bytes = b"", last_seq: int | None = None
+    ) -> None:
+        """Tells the watchers."""
+        last = [("error", error_json)] if error_json else []
+        await self._close(run.run_id, run.thread_id, token, [*last, (END_EVENT, _end_data(ending))], last_seq)
+
+    async def _close(
+        self, run_id: str, thread_id: str, token: int, last: Sequence[tuple[str, bytes]], last_seq: int | None
+    ) -> None:
+        """Watchers ask Postgres from time to time, so a Redis that is down delays them only."""
         try:
-            await self._events.close(run.thread_id, token, last)
+            events = [event(run_id, name, data_json) for name, data_json in last]
+            await self._events.close(thread_id, token, events, last_seq)
         except (RedisError, OSError) as error:
-            log.warning("end_not_published", run_id=run.run_id, error=repr(error))
+            log.warning("end_not_published", run_id=run_id, error=repr(error))
+
+
+def _stamp(run: Run) -> bytes:
+    """What every run leaves in its thread's metadata."""
+    return orjson.dumps({"graph_id": run.graph_id, "assistant_id": run.assistant_id})
 
 
 def resting_state(ending: Ending) -> threads_pb2.RestingState:

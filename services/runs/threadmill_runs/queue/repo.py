@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 from threadmill_chassis.postgres import Connection, Pool, PostgresSettings, all_rows, connection, transaction
 
-from threadmill_runs.errors import RunNotFound, ThreadBusy
-from threadmill_runs.queue.run import CancelAction, Claim, NewRun, Run, RunState, Strategy
+from threadmill_runs.errors import ThreadBusy
+from threadmill_runs.queue.run import CancelAction, Claim, Inserted, NewRun, Run, RunState, Strategy
 from threadmill_runs.statement import Statement, storable
 
 BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
@@ -59,37 +59,45 @@ class QueueRepo:
         rows = await all_rows(self._sql.active_run_ids(db, thread_id=thread_id))
         return [str(row["run_id"]) for row in rows]
 
-    async def insert(self, new: NewRun) -> tuple[Run, list[str]]:
+    async def insert(self, new: NewRun, lease: tuple[str, float] | None = None) -> Inserted | None:
         """Accepts a run; the same id again answers the run that is there.
 
-        Answers also the runs that were active on its thread, for the strategies that act on them (else none).
-        Raises ThreadBusy with `reject` and an active run; RunNotFound if the run was accepted before, has ended, and
-        left nothing behind.
+        `lease`: (executor id, seconds) of an executor that takes the run at once, if nothing else of its thread is
+        active. None if the assistant has changed, or if the run was accepted before, has ended, and left nothing
+        behind. Raises ThreadBusy with `reject` and an active run.
         """
+        try:
+            return await self._insert(new, lease)
+        except asyncpg.UniqueViolationError:  # another run of the thread was claimed just now
+            return await self._insert(new, None)
+
+    async def _insert(self, new: NewRun, lease: tuple[str, float] | None) -> Inserted | None:
         open_database = connection if new.strategy is Strategy.ENQUEUE else transaction
         async with open_database(self._pool, self._settings) as db:
-            active: list[str] = []
+            others: list[str] = []
             if new.strategy is not Strategy.ENQUEUE:
                 await self._sql.lock_thread(db, thread_id=new.thread_id)
-                active = [run_id for run_id in await self._active(db, new.thread_id) if run_id != new.run_id]
-            row = None
-            if not (active and new.strategy is Strategy.REJECT):
-                row = await self._insert_row(db, new)
-            if row is None:
-                row = await self._sql.get_run(db, run_id=new.run_id, thread_id=None)
-        if row is None and active and new.strategy is Strategy.REJECT:
+                others = [run_id for run_id in await self._active(db, new.thread_id) if run_id != new.run_id]
+            refused = bool(others) and new.strategy is Strategy.REJECT
+            row = None if refused else await self._insert_row(db, new, lease)
+            if row is not None:
+                begun = row["status"] == RunState.RUNNING
+                return Inserted(Run.from_record(row), others, begun=begun, is_first=row["is_first"])
+            row = await self._sql.get_run(db, run_id=new.run_id, thread_id=None)
+        if row is None and refused:
             raise ThreadBusy(BUSY)
-        if row is None:
-            raise RunNotFound("Run not found: it has ended and was not to be kept")
-        return Run.from_record(row), active
+        return Inserted(Run.from_record(row), others, repeated=True) if row else None
 
-    async def _insert_row(self, db: Connection, new: NewRun) -> Any:
+    async def _insert_row(self, db: Connection, new: NewRun, lease: tuple[str, float] | None) -> Any:
+        executor_id, lease_seconds = lease or (None, 0.0)
         with storable("metadata"):
             return await self._sql.insert_run(
                 db,
                 run_id=new.run_id,
                 thread_id=new.thread_id,
                 assistant_id=new.assistant_id,
+                assistant_version=new.assistant_version,
+                assistant_updated_at=new.assistant_updated_at,
                 graph_id=new.graph_id,
                 metadata=new.metadata_json.decode(),
                 kwargs=new.kwargs_json,
@@ -98,6 +106,8 @@ class QueueRepo:
                 keep_thread=new.keep_thread,
                 request_id=new.request_id,
                 after_seconds=new.after_seconds,
+                executor_id=executor_id,
+                lease_seconds=lease_seconds,
             )
 
     async def get(self, run_id: str, thread_id: str | None = None) -> Run | None:
@@ -137,8 +147,10 @@ class QueueRepo:
                 rows = await db.fetch(sql, *statement.parameters)
         return [Run.from_record(row) for row in rows]
 
-    async def claim(self, executor_id: str, graph_ids: Sequence[str], limit: int, lease_seconds: float) -> list[Claim]:
-        """Gives up to `limit` runnable runs to an executor."""
+    async def claim(
+        self, executor_id: str, graph_ids: Sequence[str], limit: int, lease_seconds: float
+    ) -> list[Claim] | None:
+        """Gives up to `limit` runnable runs to an executor; None if another claim was faster, and there may be some."""
         async with connection(self._pool, self._settings) as db:
             try:
                 rows = await all_rows(
@@ -146,8 +158,8 @@ class QueueRepo:
                         db, executor_id=executor_id, graph_ids=list(graph_ids), limit=limit, lease_seconds=lease_seconds
                     )
                 )
-            except asyncpg.UniqueViolationError:  # another replica claimed a run of the same thread just now
-                return []
+            except asyncpg.UniqueViolationError:  # of the same thread
+                return None
         return [Claim(Run.from_record(row), row["resuming"], row["elapsed_seconds"]) for row in rows]
 
     async def renew(self, executor_id: str, held: Sequence[tuple[str, int]], lease_seconds: float) -> list[Renewal]:
@@ -206,6 +218,15 @@ class QueueRepo:
         async with connection(self._pool, self._settings) as db:
             row = await self._sql.end_run(db, run_id=run_id, token=token, status=state.value)
         return Run.from_record(row) if row else None
+
+    async def end_settled(self, run_id: str, token: int) -> tuple[float, bool] | None:
+        """Makes a run whose thread is settled a success: its seconds, and whether runs of the thread wait for its end.
+
+        None if the attempt no longer owns the run, or the run is to be undone.
+        """
+        async with connection(self._pool, self._settings) as db:
+            row = await self._sql.end_settled_run(db, run_id=run_id, token=token)
+        return (row["seconds"], row["others_wait"]) if row else None
 
     async def delete_owned(self, run_id: str, token: int) -> Run | None:
         """Deletes a run at its end; None if the attempt no longer owns it."""

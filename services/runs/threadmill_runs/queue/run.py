@@ -104,6 +104,11 @@ class Run:
         )
 
     @property
+    def temporary(self) -> bool:
+        """Whether it leaves nothing behind: neither its thread nor its row."""
+        return self.stateless and not self.keep_thread
+
+    @property
     def resumable(self) -> bool:
         """Whether clients asked to be able to replay its events."""
         return bool(orjson.loads(self.kwargs_json).get("resumable"))
@@ -116,15 +121,19 @@ class Claim:
     run: Run
     resuming: bool
     elapsed_seconds: float
+    # The thread had no checkpoint when the run was accepted, and cannot have got one since.
+    thread_is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """What the queue needs to know of a run that is to be accepted."""
+    """What the queue needs to know of a run that is to be accepted, and the version of the assistant behind it."""
 
     run_id: str
     thread_id: str
     assistant_id: str
+    assistant_version: int
+    assistant_updated_at: datetime
     graph_id: str
     metadata_json: bytes
     kwargs_json: bytes
@@ -133,3 +142,18 @@ class NewRun:
     keep_thread: bool
     request_id: str
     after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What became of a NewRun: the row, and how it was found.
+
+    `others`: active runs of the thread, for the strategies that act on them (else none). `repeated`: the row was there
+    already. `begun`: it was claimed by the statement that inserted it. `is_first`: its thread had no run before.
+    """
+
+    run: Run
+    others: list[str]
+    repeated: bool = False
+    begun: bool = False
+    is_first: bool = False

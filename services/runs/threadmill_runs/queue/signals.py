@@ -24,13 +24,21 @@ class Signals:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        # Wakes this replica's dispatcher; answers whether it can take a run at once.
-        self.on_wake: Callable[[], bool] = lambda: False
+        # Wakes this replica's dispatcher for a graph (None: any); answers whether it can take a run of it at once.
+        self.on_wake: Callable[[str | None], bool] = lambda graph_id: False
         self.on_stop: Callable[[str], object] = lambda run_id: None
+        # Runs that were queued here so far. An end that does not see a run, because both are written at the same time,
+        # sees that there was one.
+        self.queued_count = 0
 
-    async def wake(self) -> None:
+    async def queued(self, graph_id: str) -> None:
+        """A run has been put into the queue here."""
+        self.queued_count += 1
+        await self.wake(graph_id)
+
+    async def wake(self, graph_id: str | None = None) -> None:
         """A run has become runnable. Other replicas need to know only if this one has no executor for it."""
-        if not self.on_wake():
+        if not self.on_wake(graph_id):
             await self._publish(WAKE_CHANNEL, "")
 
     async def stop(self, run_id: str) -> None:
@@ -60,6 +68,6 @@ class Signals:
         if message is None or message["type"] != "message":
             return
         if message["channel"] == WAKE_CHANNEL.encode():
-            self.on_wake()
+            self.on_wake(None)
         else:
             self.on_stop(message["data"].decode())

@@ -7,24 +7,46 @@ SELECT run_id FROM runs.run
 WHERE thread_id = :thread_id AND status IN ('pending', 'running')
 ORDER BY created_at, seq;
 
--- name: insert_run(run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy, stateless, keep_thread, request_id, after_seconds)^
+-- name: insert_run(assistant_id, assistant_version, assistant_updated_at, run_id, keep_thread, executor_id, thread_id, graph_id, metadata, kwargs, multitask_strategy, stateless, request_id, after_seconds, lease_seconds)^
+-- Only if the assistant is still the one from which graph and config were made.
 -- A cron's tick is done with the very statement that creates its run: no crash between the two, no second run.
 -- A run whose row goes with its end leaves its id in runs.temporary_run, so that a repeated create finds it there.
-WITH fired AS (
-    DELETE FROM runs.cron_firing WHERE run_id = :run_id
+-- With an executor that has a slot for it, a run on a thread without other active runs begins as its first attempt:
+-- what claim_runs would do a moment later. Should another run of the thread be claimed at the same time,
+-- run_one_running makes this statement fail; then it is repeated without an executor.
+WITH assistant AS (
+    SELECT assistant_id FROM runs.assistant
+    WHERE assistant_id = :assistant_id AND version = :assistant_version AND updated_at = :assistant_updated_at
+), fired AS (
+    DELETE FROM runs.cron_firing WHERE run_id = :run_id AND EXISTS (SELECT FROM assistant)
 ), known AS (
     INSERT INTO runs.temporary_run (run_id)
-    SELECT :run_id WHERE NOT :keep_thread
+    SELECT :run_id FROM assistant WHERE NOT :keep_thread
     ON CONFLICT (run_id) DO NOTHING
     RETURNING run_id
+), accepted AS (
+    SELECT a.assistant_id, clock_timestamp() AS moment,
+           :executor_id::text IS NOT NULL AND NOT EXISTS (
+               SELECT FROM runs.run other
+               WHERE other.thread_id = :thread_id AND other.status IN ('pending', 'running') AND other.run_id <> :run_id
+           ) AS begins
+    FROM assistant a
 )
-INSERT INTO runs.run (run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy,
-                      stateless, keep_thread, request_id, created_at)
-SELECT :run_id, :thread_id, :assistant_id, :graph_id, :metadata, :kwargs, :multitask_strategy,
-       :stateless, :keep_thread, :request_id, clock_timestamp() + :after_seconds::float8 * interval '1 second'
+INSERT INTO runs.run AS r (run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy,
+                           stateless, keep_thread, request_id, created_at,
+                           status, attempt, fence_token, executor_id, lease_expires_at, started_at)
+SELECT :run_id, :thread_id, a.assistant_id, :graph_id, :metadata, :kwargs, :multitask_strategy,
+       :stateless, :keep_thread, :request_id, a.moment + :after_seconds::float8 * interval '1 second',
+       CASE WHEN a.begins THEN 'running' ELSE 'pending' END,
+       CASE WHEN a.begins THEN 1 ELSE 0 END,
+       CASE WHEN a.begins THEN nextval('runs.fence_token') END,
+       CASE WHEN a.begins THEN :executor_id::text END,
+       CASE WHEN a.begins THEN a.moment + :lease_seconds::float8 * interval '1 second' END,
+       CASE WHEN a.begins THEN a.moment END
+FROM accepted a
 WHERE :keep_thread OR EXISTS (SELECT FROM known)
 ON CONFLICT (run_id) DO NOTHING
-RETURNING *;
+RETURNING r.*, NOT EXISTS (SELECT FROM runs.run older WHERE older.thread_id = r.thread_id) AS is_first;
 
 -- name: get_run(run_id, thread_id)^
 SELECT * FROM runs.run
@@ -156,6 +178,17 @@ SET status = :status, ended_at = clock_timestamp(), updated_at = clock_timestamp
     cancel_action = CASE cancel_action WHEN 'rollback' THEN 'interrupt' ELSE cancel_action END
 WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
 RETURNING *;
+
+-- name: end_settled_run(run_id, token)^
+-- A success whose thread the executor has settled already. A run that is to be undone needs more than this.
+-- `others_wait`: runs of the thread have waited for this end.
+UPDATE runs.run r
+SET status = 'success', ended_at = clock_timestamp(), updated_at = clock_timestamp(),
+    executor_id = NULL, lease_expires_at = NULL
+WHERE run_id = :run_id AND fence_token = :token AND status = 'running'
+  AND cancel_action IS DISTINCT FROM 'rollback'
+RETURNING extract(epoch FROM r.ended_at - r.started_at)::float8 AS seconds,
+    EXISTS (SELECT FROM runs.run o WHERE o.thread_id = r.thread_id AND o.status = 'pending') AS others_wait;
 
 -- name: delete_owned_run(run_id, token)^
 DELETE FROM runs.run

@@ -69,7 +69,7 @@ class Deliverer:
         noted = log.bind(run_id=delivery.run_id, attempt=delivery.attempt)
         try:
             status = await self._sender.send(
-                delivery.url, body(delivery.document, delivery.updated_at, delivery.ended_at)
+                delivery.url, delivery.run_id, body(delivery.document, delivery.updated_at, delivery.ended_at)
             )
         except SendFailed as error:
             pause = None if error.final else self._patience.pause(delivery)

@@ -36,12 +36,14 @@ class WebhookRecorder:
         self._enabled = enabled
         self.on_ended: Callable[[], None] = lambda: None
 
-    async def record(self, run: Run, token: int, ending: RunEnding) -> None:
-        """To be called when the thread is settled and the run is not terminal yet."""
+    async def record(self, run: Run, token: int, ending: RunEnding) -> bool:
+        """To be called when the thread is settled and the run is not terminal yet; False if there is no webhook."""
         url = webhook_of(run.kwargs_json) if self._enabled else None
-        if url is not None:
-            ending = replace(ending, values_json=await self._values(run, ending))
-            await self._repo.record(run.run_id, token, url, record_document(run, ending))
+        if url is None:
+            return False
+        ending = replace(ending, values_json=await self._values(run, ending))
+        await self._repo.record(run.run_id, token, url, record_document(run, ending))
+        return True
 
     async def foresee_cancel(self, run_ids: Sequence[str], action: CancelAction, reason: str) -> None:
         """To be called before runs are cancelled: those that are still pending end with the cancel itself."""
@@ -59,10 +61,12 @@ class WebhookRecorder:
 
     async def _values(self, run: Run, ending: RunEnding) -> bytes:
         """The thread's values; empty when it is temporary, was rolled back or is gone."""
-        if ending.status == "rollback" or (run.stateless and not run.keep_thread):
+        if ending.status == "rollback" or run.temporary:
             return b""
         try:
-            thread = await self._threads.GetThread(threads_pb2.GetThreadRequest(thread_id=run.thread_id))
+            thread = await self._threads.GetThread(
+                threads_pb2.GetThreadRequest(thread_id=run.thread_id), wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             if reason_of(error) == "THREAD_NOT_FOUND":
                 return b""

@@ -13,6 +13,8 @@ import httpx
 from threadmill_runs.webhooks.addresses import AddressRefused, AddressRule, Resolver
 
 SIGNATURE_HEADER = "X-Threadmill-Signature"
+# The same at each repetition of a call.
+ID_HEADER = "Webhook-Id"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 GONE = 410
 
@@ -61,11 +63,11 @@ class Sender:
         self._options = options
         self._resolver = resolver
 
-    async def send(self, url: str, body: bytes) -> int:
+    async def send(self, url: str, call_id: str, body: bytes) -> int:
         """Posts the body and answers the status, one of 2xx; raises SendFailed. The response's body is not read."""
         try:
             async with asyncio.timeout(self._options.timeout_seconds):
-                status = await self._send(httpx.URL(urljoin(self._options.base_url, url)), body)
+                status = await self._send(httpx.URL(urljoin(self._options.base_url, url)), call_id, body)
         except TimeoutError as error:
             raise SendFailed("timeout") from error
         except AddressRefused as error:
@@ -78,23 +80,24 @@ class Sender:
             raise SendFailed(f"status {status}", final=status == GONE)
         return status
 
-    async def _send(self, url: httpx.URL, body: bytes) -> int:
+    async def _send(self, url: httpx.URL, call_id: str, body: bytes) -> int:
         if url.scheme not in DEFAULT_PORTS:
             raise httpx.UnsupportedProtocol("neither http nor https")
         port = url.port or DEFAULT_PORTS[url.scheme]
         addresses = self._options.rule.check(await self._resolver(url.host, port))
         for last, address in enumerate(addresses, 1 - len(addresses)):
             try:
-                return await self._post(url, address, body)
+                return await self._post(url, address, call_id, body)
             except httpx.ConnectError:
                 if last == 0:
                     raise
         raise OSError("the host has no address")
 
-    async def _post(self, url: httpx.URL, address: str, body: bytes) -> int:
+    async def _post(self, url: httpx.URL, address: str, call_id: str, body: bytes) -> int:
         """To the address, in the name of the host: `Host` header, TLS server name and certificate are the host's."""
         headers = httpx.Headers({"User-Agent": "threadmill-webhook", **self._options.headers})
         headers["Content-Type"] = "application/json"
+        headers[ID_HEADER] = call_id
         headers["Host"] = url.netloc.decode("ascii")
         if self._options.secret:
             headers[SIGNATURE_HEADER] = signature(self._options.secret, int(time.time()), body)

@@ -1,7 +1,3 @@
--- name: raise_fence(token, thread_id)!
--- Waits for writes under way of older tokens (they hold the row FOR SHARE), so that the next statement sees them.
-UPDATE threads.thread SET fence = :token WHERE thread_id = :thread_id AND fence < :token;
-
 -- name: read_checkpoint(thread_id, checkpoint_ns, floor, ceiling)^
 -- The newest checkpoint with floor <= id < ceiling and what the thread's row says; nulls for what is missing.
 SELECT thread.fence, thread.chunk_epoch, (extract(epoch FROM thread.state_updated_at) * 1000000)::bigint AS state_micros,
@@ -15,6 +11,11 @@ LEFT JOIN LATERAL (
     ORDER BY full_checkpoint.checkpoint_id DESC
     LIMIT 1
 ) AS found ON true;
+
+-- name: take_over(thread_id, run_id, token, checkpoint_ns, floor, ceiling)^
+-- As read_checkpoint, for an attempt that shuts out the older ones first; nothing if the thread is missing.
+SELECT taken.fence, taken.chunk_epoch, taken.state_micros, taken.is_active, (taken.found).*
+FROM threads.take_over(:thread_id, :run_id, :token, :checkpoint_ns, :floor, :ceiling) AS taken;
 
 -- name: list_namespace(thread_id, checkpoint_ns, floor, ceiling, filter, limit)
 SELECT * FROM threads.full_checkpoint
@@ -61,9 +62,10 @@ INSERT INTO threads.thread (thread_id, ttl_strategy, ttl_minutes)
 VALUES (:thread_id, :ttl_strategy, :ttl_minutes)
 ON CONFLICT (thread_id) DO NOTHING;
 
--- name: write_gate(thread_id)^
+-- name: write_gate(ended_run_id, thread_id)^
 -- Why write_checkpoints refused; nothing if the thread is missing.
-SELECT fence, chunk_epoch FROM threads.thread WHERE thread_id = :thread_id;
+SELECT fence, chunk_epoch, coalesce(:ended_run_id::uuid = ANY(active_run_ids), false) AS is_active
+FROM threads.thread WHERE thread_id = :thread_id;
 
 -- name: stores_checkpoint(thread_id, checkpoint_ns, checkpoint_id)$
 SELECT EXISTS (
@@ -71,16 +73,46 @@ SELECT EXISTS (
     WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns AND checkpoint_id = :checkpoint_id
 );
 
--- name: write_checkpoints(thread_id, token, chunk_epoch, chunk_keys, chunk_data, blob_ns, blob_channels, blob_versions, blob_types, blob_data, blob_keys, put_ns, put_ids, put_parents, put_types, put_bodies, put_metadata, put_versions, run_id, write_ns, write_checkpoints, write_tasks, write_idxs, write_channels, write_types, write_data, write_paths, write_keys)$
--- Everything of one request, if the gate lets it pass; answers the epoch of the thread's chunks, null if it does not. FOR SHARE lets the writes of parallel
--- subgraphs pass together but makes whoever moves the fence, or takes away checkpoints, wait for them. Regular writes
--- (idx >= 0) keep what is stored, so that a repeated task changes nothing; special ones replace it.
-WITH gate AS MATERIALIZED (
+-- name: write_checkpoints(thread_id, token, chunk_epoch, chunk_keys, chunk_data, blob_ns, blob_channels, blob_versions, blob_types, blob_data, blob_keys, put_ns, put_ids, put_parents, put_types, put_bodies, put_metadata, put_versions, run_id, write_ns, write_checkpoints, write_tasks, write_idxs, write_channels, write_types, write_data, write_paths, write_keys, ended_run_id, rest_status, interrupts, error, values, stamp)$
+-- Everything of one request, if the gate lets it pass; answers the epoch of the thread's chunks, null if it does not.
+-- FOR SHARE lets the writes of parallel subgraphs pass together but makes whoever moves the fence, or takes away
+-- checkpoints, wait for them. Who also ends a run takes the row for itself at once: two that shared it and then wanted
+-- it would wait for each other. Regular writes (idx >= 0) keep what is stored, so that a repeated task changes nothing;
+-- special ones replace it. `ended`: as end_run, in runs.sql.
+WITH shared AS MATERIALIZED (
     SELECT thread_id, chunk_epoch FROM threads.thread
-    WHERE thread_id = :thread_id
+    WHERE :ended_run_id::uuid IS NULL AND thread_id = :thread_id
         AND (:token::bigint IS NULL OR fence <= :token)
         AND (:chunk_epoch::bigint = 0 OR chunk_epoch = :chunk_epoch)
     FOR SHARE
+), owned AS MATERIALIZED (
+    SELECT thread_id, chunk_epoch, :ended_run_id = ANY(active_run_ids) AS was_active FROM threads.thread
+    WHERE :ended_run_id IS NOT NULL AND thread_id = :thread_id AND fence <= :token
+        AND (:chunk_epoch = 0 OR chunk_epoch = :chunk_epoch)
+    FOR UPDATE
+), gate AS MATERIALIZED (
+    SELECT thread_id, chunk_epoch FROM shared UNION ALL SELECT thread_id, chunk_epoch FROM owned
+), ended AS (
+    UPDATE threads.thread AS thread
+    SET active_since = ARRAY(
+            SELECT since FROM unnest(thread.active_run_ids, thread.active_since) WITH ORDINALITY AS a (run, since, place)
+            WHERE run <> :ended_run_id ORDER BY place
+        ),
+        active_run_ids = array_remove(thread.active_run_ids, :ended_run_id),
+        metadata = threads.merged(thread.metadata, :stamp::json),
+        rest_status = coalesce(:rest_status::text, thread.rest_status),
+        interrupts = coalesce(:interrupts::json, thread.interrupts),
+        error = coalesce(:error::json, thread.error),
+        fence = greatest(thread.fence, :token + 1),
+        updated_at = now(),
+        state_updated_at = now()
+    FROM owned
+    WHERE thread.thread_id = owned.thread_id AND owned.was_active
+    RETURNING thread.thread_id
+), stored_values AS (
+    INSERT INTO threads.thread_values (thread_id, document)
+    SELECT thread_id, :values::json FROM ended WHERE :values::json IS NOT NULL
+    ON CONFLICT (thread_id) DO UPDATE SET document = excluded.document
 ), chunks AS (
     INSERT INTO threads.chunk (thread_id, key, data)
     SELECT gate.thread_id, part.* FROM gate, unnest(:chunk_keys::bytea[], :chunk_data::bytea[]) AS part

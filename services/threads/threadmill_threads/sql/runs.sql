@@ -1,4 +1,4 @@
--- name: begin_run(run_id, stamp, config, thread_id)^
+-- name: begin_run(run_id, stamp, config_defaults, config, thread_id)^
 -- Registers a run on an existing thread.
 UPDATE threads.thread AS thread
 SET active_run_ids = CASE WHEN :run_id = ANY(thread.active_run_ids) THEN thread.active_run_ids
@@ -7,28 +7,32 @@ SET active_run_ids = CASE WHEN :run_id = ANY(thread.active_run_ids) THEN thread.
                         ELSE thread.active_since || now() END,
     metadata = CASE WHEN cardinality(array_remove(thread.active_run_ids, :run_id::uuid)) > 0 THEN thread.metadata
                     ELSE threads.merged(thread.metadata, :stamp::json) END,
-    config = coalesce(:config::json, thread.config),
+    config = threads.config_of_run(thread.config, :config_defaults::json, :config::json),
     updated_at = now(),
     state_updated_at = CASE WHEN thread.status = 'busy' THEN thread.state_updated_at ELSE now() END
 WHERE thread.thread_id = :thread_id
-RETURNING thread.*,
+RETURNING thread.*, cardinality(thread.active_run_ids) = 1 AND threads.has_no_checkpoint(thread.thread_id) AS is_empty,
     (SELECT document FROM threads.thread_values WHERE thread_values.thread_id = thread.thread_id) AS "values";
 
--- name: begin_run_on_new_thread(thread_id, metadata, stamp, config, run_id, ttl_strategy, ttl_minutes)^
+-- name: begin_run_on_new_thread(thread_id, metadata, stamp, config_defaults, config, run_id, ttl_strategy, ttl_minutes)^
 -- The new row, or nothing when the thread exists.
 INSERT INTO threads.thread AS thread
     (thread_id, metadata, config, active_run_ids, active_since, ttl_strategy, ttl_minutes)
-VALUES (:thread_id, threads.merged(:metadata::json, :stamp::json), coalesce(:config::json, '{}'),
+VALUES (:thread_id, threads.merged(:metadata::json, :stamp::json),
+        threads.config_of_run('{}', :config_defaults::json, :config::json),
         ARRAY[:run_id::uuid], ARRAY[now()], :ttl_strategy, :ttl_minutes)
 ON CONFLICT (thread_id) DO NOTHING
 RETURNING thread.*, NULL::json AS "values";
 
--- name: end_run(run_id, token, thread_id, rest_status, interrupts, error, values, stamp)^
+-- name: end_run(run_id, undoes, token, thread_id, rest_status, interrupts, error, values, stamp)^
 -- One row if the thread exists: whether the run was active and whether its token was current. Only with both does
 -- anything change. The fence moves past the token, so that not even the run itself may write any more.
+-- What is to be undone may have been ended by its own executor already; then the fence stands right behind its token,
+-- as long as no later run has taken the thread over.
 WITH current AS MATERIALIZED (
-    SELECT thread_id, :run_id = ANY(active_run_ids) AS was_active, 
-        (:token::bigint = 0 OR fence <= :token) AS is_current
+    SELECT thread_id,
+        :run_id = ANY(active_run_ids) OR (:undoes::boolean AND :token::bigint > 0 AND fence = :token + 1) AS was_active,
+        (:token = 0 OR fence <= :token OR NOT (:run_id = ANY(active_run_ids))) AS is_current
     FROM threads.thread WHERE thread_id = :thread_id FOR UPDATE
 ), ended AS (
     UPDATE threads.thread AS thread

@@ -10,10 +10,20 @@ Writes = dict[tuple[str, int], checkpoints_pb2.PendingWrite]
 
 
 class Head:
-    """Follows one run's reads and writes; anything that it cannot know whole it does not answer."""
+    """Follows one run's reads and writes; anything that it cannot know whole it does not answer.
 
-    def __init__(self, *, known: bool) -> None:
+    `thread_id`: the run's thread; empty: the first that it reads or writes. `is_empty`: it had no checkpoint.
+    """
+
+    def __init__(self, *, known: bool, thread_id: str = "", is_empty: bool = False) -> None:
         self._known = known  # without a fence others may write, and nothing is known
+        self._thread_id = thread_id
+        self._is_empty = is_empty
+        self._namespaces: set[str] = set()  # with checkpoints of the run
+        # Whether an earlier attempt has ended the run at threads.
+        self.run_settled = False
+        # The graph has ended: what it wrote is its last word, and travels with the end of the run.
+        self.is_final = False
         self._checkpoint: checkpoints_pb2.Checkpoint | None = None
         self._blobs: dict[str, checkpoints_pb2.ChannelBlob] = {}
         # By checkpoint: LangGraph may store a task's writes before the checkpoint that they belong to, and before
@@ -22,7 +32,7 @@ class Head:
 
     def saw(self, request: checkpoints_pb2.GetCheckpointRequest, found: checkpoints_pb2.Checkpoint) -> None:
         """A root checkpoint was read: the newest, unless the request named one to go on from."""
-        if request.checkpoint_ns:
+        if request.checkpoint_ns or not self._is_own(request.thread_id):
             return
         self._blobs.update((blob.channel, blob) for blob in found.channel_blobs)
         if not request.checkpoint_id:
@@ -31,25 +41,36 @@ class Head:
 
     def put(self, put: checkpoints_pb2.Checkpoint) -> None:
         """The run stored a checkpoint."""
+        if not self._is_own(put.thread_id):
+            return
+        self._namespaces.add(put.checkpoint_ns)
         if put.checkpoint_ns:
             return
         self._blobs.update((blob.channel, blob) for blob in put.channel_blobs)
         self._checkpoint = put
         self._writes = {key: writes for key, writes in self._writes.items() if key >= put.checkpoint_id}
 
-    def write(self, task: checkpoints_pb2.TaskWrites) -> None:
+    def write(self, thread_id: str, task: checkpoints_pb2.TaskWrites) -> None:
         """The run stored writes; of the same one again, special channels replace and others keep what is there."""
-        if task.checkpoint_ns:
+        if task.checkpoint_ns or not self._is_own(thread_id):
             return
         writes = self._writes.setdefault(task.checkpoint_id, {})
         for write in task.writes:
             if write.idx < 0 or (write.task_id, write.idx) not in writes:
                 writes[write.task_id, write.idx] = write
 
-    def newest(self) -> checkpoints_pb2.Checkpoint | None:
+    def _is_own(self, thread_id: str) -> bool:
+        self._thread_id = self._thread_id or thread_id
+        return thread_id == self._thread_id
+
+    def has_none(self, thread_id: str, checkpoint_ns: str) -> bool:
+        """Whether it is certain that a namespace has no checkpoint."""
+        return self._is_empty and thread_id == self._thread_id and checkpoint_ns not in self._namespaces
+
+    def newest(self, thread_id: str) -> checkpoints_pb2.Checkpoint | None:
         """The newest root checkpoint; None if some part of it was never seen here (delta channels, for one)."""
         head = self._checkpoint
-        if head is None or not self._known:
+        if head is None or not self._known or thread_id != self._thread_id:
             return None
         blobs = [self._blobs.get(channel) for channel in head.channel_versions]
         if not all(blob and blob.version == head.channel_versions[blob.channel] for blob in blobs):

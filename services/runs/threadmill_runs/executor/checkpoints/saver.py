@@ -20,14 +20,15 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
-from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc
+from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc, threads_pb2
 
 from threadmill_runs.executor.checkpoints import chunking, wire
 from threadmill_runs.executor.checkpoints.bridge import ControlLoopBridge
 from threadmill_runs.executor.checkpoints.errors import LeaseLost
 from threadmill_runs.executor.checkpoints.head import Head
 from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks
-from threadmill_runs.executor.checkpoints.write_queue import CALL_TIMEOUT_SECONDS, WriteQueue, through_outages
+from threadmill_runs.executor.checkpoints.outages import CALL_TIMEOUT_SECONDS, through_outages
+from threadmill_runs.executor.checkpoints.write_queue import WriteQueue
 from threadmill_runs.executor.encoding import encode
 
 T = TypeVar("T")
@@ -39,7 +40,10 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     One saver belongs to one run (with its fence) or to one state operation (without). Values are serialised on the
     calling thread, never on the control loop. Reads see every write queued before them.
 
-    `before_write` is awaited on the control loop before each call that writes.
+    `thread_id`: the run's thread; `thread_is_empty`: it had no checkpoint when the run began, and then needs no read.
+    `waits`: writes return when they are durable. Otherwise when they are queued: the run's owner calls `settled` or
+    `end` before it tells anybody that the run has ended, and a write that failed shows there, or at the next write.
+    `before_write` is awaited on the control loop before each call that writes, and never fails.
 
     Raises LeaseLost once the fence is lost (after calling `on_fenced`, once, on the control loop), SaverClosed
     after `close`, grpc.aio.AioRpcError for other refusals and outages.
@@ -54,6 +58,9 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None = None,
         on_fenced: Callable[[], None] | None = None,
         before_write: Callable[[], Awaitable[None]] | None = None,
+        thread_id: str = "",
+        thread_is_empty: bool = False,
+        waits: bool = True,
     ) -> None:
         super().__init__(serde=serde or JsonPlusSerializer())  # without a pickle fallback
         self._stub = stub
@@ -69,7 +76,33 @@ class GrpcSaver(BaseCheckpointSaver[str]):
             before_write=before_write,
             known_chunks=self._known_chunks,
         )
-        self._head = Head(known=fence is not None)
+        self._head = Head(known=fence is not None, thread_id=thread_id, is_empty=thread_is_empty)
+        self._waits = waits
+
+    # For the owner of the run
+
+    @property
+    def run_settled(self) -> bool:
+        """Whether a read has shown that an earlier attempt ended the run at threads."""
+        return self._head.run_settled
+
+    def graph_ended(self) -> None:
+        """Its newest checkpoint is read once more, to tell how the run ends: that need not wait for the writes."""
+        self._head.is_final = True
+
+    async def settled(self) -> None:
+        """Returns when all writes are durable; raises what one failed with, LeaseLost, SaverClosed. Control loop."""
+        await self._writes.settled()
+        self._writes.check()
+
+    async def end(self, thread_id: str, end: threads_pb2.RunEnd) -> bool:
+        """Ends the run at threads together with its last writes; False if threads takes the writes only.
+
+        Raises as `settled`. On the control loop.
+        """
+        ended = await self._writes.end(thread_id, end)
+        self._writes.check()
+        return ended
 
     def close(self) -> None:
         """Makes every further write fail locally: for a run that is abandoned while its user code goes on."""
@@ -83,12 +116,24 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         A run that asks for its thread's latest after it has written is answered from what it wrote, once durable.
         """
         where = config["configurable"]
-        if not where.get("checkpoint_id") and not where.get("checkpoint_ns") and (newest := self._head.newest()):
-            await self._bridge.run(self._writes.settled)
-            self._writes.check_fence()
-            return wire.to_tuple(self.serde, newest)
+        if not where.get("checkpoint_id"):
+            thread_id, ns = str(where["thread_id"]), where.get("checkpoint_ns") or ""
+            if self._head.has_none(thread_id, ns):
+                return None
+            if not ns and (newest := await self._newest(thread_id)):
+                return wire.to_tuple(self.serde, newest)
         response = await self._bridge.run(lambda: self._get(config))
         return self._tuple(response)
+
+    async def _newest(self, thread_id: str) -> checkpoints_pb2.Checkpoint | None:
+        """What the run knows to be its thread's latest; None if it has to ask."""
+        newest = self._head.newest(thread_id)
+        if newest is None:
+            return None
+        if not self._head.is_final:
+            await self._bridge.run(self._writes.settled)
+        self._writes.check_fence()
+        return None if self._writes.failed else newest
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `aget_tuple`, blocking."""
@@ -143,9 +188,11 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Stores a checkpoint as the child of the one that `config` names; returns when it is durable."""
+        """Stores a checkpoint as the child of the one that `config` names; returns when it is
+        durable, or queued (`waits`)."""
         op = wire.put_op(self.serde, config, checkpoint, metadata, new_versions)
-        await asyncio.wrap_future(self._store(op.put.thread_id, op))
+        if (stored := self._store(op.put.thread_id, op)) is not None:
+            await asyncio.wrap_future(stored)
         return wire.config_of(op.put.thread_id, op.put.checkpoint_ns, op.put.checkpoint_id)
 
     def put(
@@ -158,15 +205,17 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         """As `aput`, blocking."""
         self._bridge.refuse_control_loop()
         op = wire.put_op(self.serde, config, checkpoint, metadata, new_versions)
-        self._store(op.put.thread_id, op).result()
+        if (stored := self._store(op.put.thread_id, op)) is not None:
+            stored.result()
         return wire.config_of(op.put.thread_id, op.put.checkpoint_ns, op.put.checkpoint_id)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Stores the writes of one task against a checkpoint; returns when they are durable."""
+        """Stores the writes of one task against a checkpoint; returns when they are durable, or queued."""
         op = wire.writes_op(self.serde, config, writes, task_id, task_path)
-        await asyncio.wrap_future(self._store(str(config["configurable"]["thread_id"]), op))
+        if (stored := self._store(str(config["configurable"]["thread_id"]), op)) is not None:
+            await asyncio.wrap_future(stored)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -174,7 +223,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         """As `aput_writes`, blocking."""
         self._bridge.refuse_control_loop()
         op = wire.writes_op(self.serde, config, writes, task_id, task_path)
-        self._store(str(config["configurable"]["thread_id"]), op).result()
+        if (stored := self._store(str(config["configurable"]["thread_id"]), op)) is not None:
+            stored.result()
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """A version above `current`: a zero-padded count, so that text order is the order of time, and a random
@@ -182,13 +232,15 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         count = int(str(current).split(".", 1)[0]) if current is not None else 0
         return f"{count + 1:032d}.{getrandbits(64):016x}"
 
-    def _store(self, thread_id: str, op: wire.Op) -> Future[None]:
-        """Queues an operation; done when it is durable."""
+    def _store(self, thread_id: str, op: wire.Op) -> Future[None] | None:
+        """Queues an operation; what the caller has to wait for, if anything: until it is durable, or there is room."""
+        queue = self._writes.submit if self._waits else self._writes.enqueue
+        stored = queue(thread_id, *chunking.split(op))
         if op.HasField("put"):
             self._head.put(op.put)
         else:
-            self._head.write(op.writes)
-        return self._writes.submit(thread_id, *chunking.split(op))
+            self._head.write(thread_id, op.writes)
+        return stored
 
     # Whole threads
 
@@ -250,6 +302,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
                 lambda: self._stub.GetCheckpoint(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
             )
             self._known_chunks.learn(request.thread_id, response.chunk_epoch, chunking.keys_of(response.checkpoint))
+            self._head.run_settled |= response.run_settled
             if response.HasField("checkpoint"):
                 self._head.saw(request, response.checkpoint)
             return response

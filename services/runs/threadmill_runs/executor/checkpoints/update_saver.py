@@ -9,8 +9,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, Delt
 from threadmill_protos.threads.v1 import checkpoints_pb2, threads_pb2
 
 from threadmill_runs.executor.checkpoints import chunking, wire
+from threadmill_runs.executor.checkpoints.outages import CALL_TIMEOUT_SECONDS, through_outages
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
-from threadmill_runs.executor.checkpoints.write_queue import CALL_TIMEOUT_SECONDS, through_outages
 
 Place = tuple[str, str]
 Writes = dict[tuple[str, int], checkpoints_pb2.PendingWrite]
@@ -82,11 +82,9 @@ class UpdateSaver(GrpcSaver):
 
         return read
 
-    def _store(self, thread_id: str, op: wire.Op) -> Future[None]:
+    def _store(self, thread_id: str, op: wire.Op) -> Future[None] | None:
         self._staged.add(op)
-        done: Future[None] = Future()
-        done.set_result(None)
-        return done
+        return None
 
 
 class Staged:

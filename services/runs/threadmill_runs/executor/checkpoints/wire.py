@@ -12,7 +12,6 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
     PendingWrite,
-    get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from threadmill_protos.threads.v1 import checkpoints_pb2
@@ -21,6 +20,12 @@ from threadmill_runs.executor.encoding import decode, encode
 
 Op = checkpoints_pb2.WriteCheckpointsRequest.Op
 _EMPTY = "empty"
+# Of `configurable`, what clients do not see in the metadata of a checkpoint.
+_UNSHOWN = frozenset(
+    ("thread_id", "checkpoint_id", "checkpoint_ns", "langgraph_auth_user", "langgraph_auth_permissions")
+)
+# Far below where JSON ends; also what keeps a cycle from being walked for ever.
+_METADATA_DEPTH = 50
 
 
 def put_op(
@@ -30,11 +35,7 @@ def put_op(
     metadata: CheckpointMetadata,
     new_versions: ChannelVersions,
 ) -> Op:
-    """The operation that stores a checkpoint; only the channels in `new_versions` travel, one blob each.
-
-    Metadata takes in the scalar keys of the config's metadata and configurable (run_id, graph_id, …), but not
-    thread_id: views add that from where the checkpoint lies, so that a copied thread tells its own.
-    """
+    """The operation that stores a checkpoint; only the channels in `new_versions` travel, one blob each."""
     where = config["configurable"]
     values = checkpoint["channel_values"]
     blobs = [
@@ -52,7 +53,7 @@ def put_op(
         checkpoint_id=checkpoint["id"],
         parent_checkpoint_id=where.get("checkpoint_id") or "",
         body=_typed(serde, body),
-        metadata_json=encode(get_serializable_checkpoint_metadata(config, metadata)),
+        metadata_json=_metadata(config, metadata),
         channel_blobs=blobs,
         channel_versions={channel: str(version) for channel, version in checkpoint["channel_versions"].items()},
     )
@@ -112,6 +113,27 @@ def to_history(
 def config_of(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> RunnableConfig:
     """The config that names one checkpoint."""
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns, "checkpoint_id": checkpoint_id}}
+
+
+def _metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> bytes:
+    """JSON of a checkpoint's metadata with what clients see of its config there, as on the reference server.
+
+    That is the config's `metadata` and, under it, its `configurable`, unlike what LangGraph's own savers keep with
+    all that is JSON. Never thread_id: views add that from where the checkpoint lies, so that a copied thread tells its
+    own.
+    """
+    configurable = {key: value for key, value in config["configurable"].items() if key not in _UNSHOWN}
+    of_config = {**configurable, **(config.get("metadata") or {})}
+    shown = {key: value for key, value in of_config.items() if not key.startswith("__") and _is_json(value)}
+    return encode({key: value for key, value in {**shown, **metadata}.items() if key not in ("thread_id", "writes")})
+
+
+def _is_json(value: Any, depth: int = _METADATA_DEPTH) -> bool:
+    if isinstance(value, dict):
+        return depth > 0 and all(isinstance(key, str) and _is_json(item, depth - 1) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return depth > 0 and all(_is_json(item, depth - 1) for item in value)
+    return value is None or isinstance(value, str | int | float)
 
 
 def _typed(serde: SerializerProtocol, value: Any) -> checkpoints_pb2.TypedValue:

@@ -1,45 +1,55 @@
-"""The writes of one run on their way to the threads service: in order, several to a call."""
+"""The writes of one run on their way to the threads service: in order, several to a call.
+
+    idle ── enqueue ──► lingering ── 10 ms, or somebody waits ──► sending ──► idle, or lingering again
+      └───────────────── submit, end, or much to send ──────────────▲
+
+Who submits waits until the write is durable (durability `sync`, and savers outside a run). Who enqueues goes on at
+once (`async`, `exit`) and learns of a failure from the next write or from `check`; nothing is sent after a write that
+failed, so what is stored has no holes.
+"""
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TypeVar
+from enum import Enum, auto
 
 import grpc
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
+import structlog
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
-from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc
+from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc, threads_pb2
 
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
 from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks
+from threadmill_runs.executor.checkpoints.outages import CALL_TIMEOUT_SECONDS, through_outages
+from threadmill_runs.executor.checkpoints.queued import Chunks, Ending, Op, Write, answer, fresh
 
-Op = checkpoints_pb2.WriteCheckpointsRequest.Op
+log = structlog.get_logger(__name__)
 
-# A call also waits for a threads service that restarts; every write is idempotent, so the channel may repeat it.
-CALL_TIMEOUT_SECONDS = 60.0
-# So long a run waits for the service or its database to come back, as long as it keeps its lease.
-OUTAGE_SECONDS = 300.0
+# So long enqueued writes wait for company. The checkpoints of a short run travel in one call.
+LINGER_SECONDS = 0.01
+# As much as this does not wait for more.
+HURRY_BYTES = 1024 * 1024
+# Beyond this much that is not durable yet, who enqueues waits.
+ROOM_BYTES = 16 * 1024 * 1024
 _BATCH_BYTES = 32 * 1024 * 1024
-T = TypeVar("T")
+# What an operation weighs besides its payload.
+_OP_BYTES = 512
 
 
-@dataclass(slots=True)
-class _Write:
-    thread_id: str
-    op: Op
-    chunks: Mapping[bytes, bytes]
-    done: Future[None] = field(default_factory=Future)
+class _State(Enum):
+    IDLE = auto()
+    LINGERING = auto()
+    SENDING = auto()
 
 
 class WriteQueue:
-    """Sends what arrives while a call is in flight, or in the same tick, as one call, in order.
+    """`submit`, `enqueue`, `close` and the checks are for any thread; all else is for the control loop.
 
-    Callers wait until their own operation is durable; an error goes to every caller of the call that failed. The
-    queue holds at most what callers are waiting for. After FENCED, or `close`, every write fails locally.
+    An error goes to every caller of the call that failed. After FENCED, `close`, or the failure of an enqueued write,
+    every write fails locally.
     """
 
     def __init__(
@@ -58,41 +68,103 @@ class WriteQueue:
         self._fence = fence
         self._on_fenced = on_fenced
         self._before_write = before_write
+        # Guards all that follows, but for the last three, which belong to the control loop.
         self._lock = threading.Lock()
-        self._waiting: deque[_Write] = deque()
-        self._last: Future[None] | None = None
-        self._sending = False
-        self._refusal: LeaseLost | SaverClosed | None = None
+        self._state = _State.IDLE
+        self._waiting: deque[Write] = deque()
+        self._place = 0  # of the write that came last
+        self._urgent = 0  # up to this place, writes do not linger
+        self._in_flight: list[Write] = []
+        self._bytes = 0  # waiting and in flight
+        self._room: list[Future[None]] = []
+        self._ending: Ending | None = None
+        self._refusal: Exception | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
 
-    def submit(self, thread_id: str, op: Op, chunks: Mapping[bytes, bytes] | None = None) -> Future[None]:
-        """Queues one operation and the chunks that it refers to, from any thread; the future is done when it is
-        durable. LeaseLost, SaverClosed."""
-        write = _Write(thread_id, op, chunks or {})
+    def submit(self, thread_id: str, op: Op, chunks: Chunks | None = None) -> Future[None]:
+        """Queues one operation and the chunks that it refers to; done when it is durable. LeaseLost, SaverClosed."""
+        done: Future[None] = Future()
+        self._append(thread_id, op, chunks or {}, done)
+        return done
+
+    def enqueue(self, thread_id: str, op: Op, chunks: Chunks | None = None) -> Future[None] | None:
+        """The same, to be written soon; the future, if there is one, is done when there is room for more.
+
+        Also raises what an earlier write failed with.
+        """
+        self._append(thread_id, op, chunks or {}, None)
+        with self._lock:
+            if self._bytes <= ROOM_BYTES:
+                return None
+            room: Future[None] = Future()
+            self._room.append(room)
+            return room
+
+    def _append(self, thread_id: str, op: Op, chunks: Chunks, done: Future[None] | None) -> None:
+        size = _OP_BYTES + op.ByteSize() + sum(map(len, chunks.values()))
         with self._lock:
             if self._refusal is not None:
-                raise _copy(self._refusal)
-            self._waiting.append(write)
-            self._last = write.done
-            wake = not self._sending
-            self._sending = True
-        if wake:
-            self._control_loop.call_soon_threadsafe(self._start)
-        return write.done
+                raise fresh(self._refusal)
+            self._place += 1
+            self._waiting.append(Write(self._place, thread_id, op, chunks, size, done))
+            self._bytes += size
+            hurries = done is not None or self._bytes > HURRY_BYTES
+            if hurries:
+                self._urgent = self._place
+            was, self._state = self._state, self._next_state(hurries)
+            changed = self._state is not was
+        if changed:
+            self._control_loop.call_soon_threadsafe(self._start if hurries else self._linger)
+
+    def _next_state(self, hurries: bool) -> _State:
+        if self._state is _State.SENDING or hurries:
+            return _State.SENDING
+        return _State.LINGERING
 
     async def settled(self) -> None:
-        """Returns when everything queued before this call has been answered. On the control loop."""
-        last = self._last
-        if last is None or last.done():
-            return
-        answered = asyncio.Event()
-        last.add_done_callback(lambda _: self._control_loop.call_soon_threadsafe(answered.set))
-        await answered.wait()
+        """Returns when everything queued before this call has been answered, be it by an error."""
+        place = self._place
+        self._hurry()
+        while self._is_open(place):
+            waiter: asyncio.Future[None] = self._control_loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def _is_open(self, place: int) -> bool:
+        with self._lock:
+            return any(writes and writes[0].place <= place for writes in (self._in_flight, self._waiting))
+
+    async def end(self, thread_id: str, end: threads_pb2.RunEnd) -> bool:
+        """Ends the fence's run together with the last of what is queued; False if only the writes were taken.
+
+        LeaseLost, SaverClosed, or what a write failed with.
+        """
+        ending = Ending(thread_id, end, Future())
+        with self._lock:
+            if self._refusal is not None:
+                raise fresh(self._refusal)
+            self._ending = ending
+            starts, self._state = self._state is not _State.SENDING, _State.SENDING
+        if starts:
+            self._start()
+        return await asyncio.wrap_future(ending.done)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a write was not stored, so that what callers wrote is not what is there."""
+        return self._refusal is not None
+
+    def check(self) -> None:
+        """Raises LeaseLost or SaverClosed once they are known, or what an enqueued write failed with."""
+        if self._refusal is not None:
+            raise fresh(self._refusal)
 
     def check_fence(self) -> None:
-        """Raises LeaseLost once the fence is known to be lost. From any thread."""
+        """Raises LeaseLost once the fence is known to be lost."""
         if isinstance(self._refusal, LeaseLost):
-            raise _copy(self._refusal)
+            raise fresh(self._refusal)
 
     def close(self) -> None:
         """Fails what still waits and every later write with SaverClosed; a call in flight goes on. From any thread."""
@@ -105,98 +177,143 @@ class WriteQueue:
             self._on_fenced()
         return error
 
-    def _refuse(self, refusal: LeaseLost | SaverClosed) -> bool:
+    def _refuse(self, refusal: Exception) -> bool:
         with self._lock:
             if self._refusal is not None:
                 return False
             self._refusal = refusal
-            dropped = list(self._waiting)
+            dropped, ending = list(self._waiting), self._ending
             self._waiting.clear()
-        for write in dropped:
-            if write.done.set_running_or_notify_cancel():
-                write.done.set_exception(_copy(refusal))
+            self._ending = None
+        answer(dropped, ending, refusal)
+        self._control_loop.call_soon_threadsafe(self._forget, dropped)
         return True
 
+    # Sending, on the control loop
+
+    def _linger(self) -> None:
+        if self._state is _State.LINGERING and self._timer is None:
+            self._timer = self._control_loop.call_later(LINGER_SECONDS, self._hurry)
+
+    def _hurry(self) -> None:
+        with self._lock:
+            self._urgent = self._place
+            if self._state is not _State.LINGERING:
+                return
+            self._state = _State.SENDING
+        self._start()
+
     def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._sender = self._control_loop.create_task(self._send_all(), name="checkpoint-writes")
 
     async def _send_all(self) -> None:
-        while batch := self._take():
+        while self._is_due():
+            writes: list[Write] = []
+            ending: Ending | None = None
             try:
-                await self._send(batch)
+                # Before they are taken, so that the checkpoint of a step catches up with the writes of its tasks.
+                if self._before_write is not None:
+                    await self._before_write()
+                writes, ending = self._take()
+                await self._send(writes, ending)
             except asyncio.CancelledError:  # the process ends; callers must not wait for ever
-                _answer(batch, SaverClosed("the executor is stopping"))
+                answer(writes, ending, SaverClosed("the executor is stopping"))
                 self.close()
                 raise
+            finally:
+                self._in_flight = []
+                self._forget(writes)
 
-    def _take(self) -> list[_Write]:
-        """The next writes that fit into one call: of one thread, and not too large together."""
-        batch: list[_Write] = []
-        size = 0
+    def _is_due(self) -> bool:
+        """Whether something has to be sent now; otherwise leaves the state of sending."""
         with self._lock:
-            while self._waiting and (not batch or self._waiting[0].thread_id == batch[0].thread_id):
-                size += self._waiting[0].op.ByteSize() + sum(map(len, self._waiting[0].chunks.values()))
-                if batch and size > _BATCH_BYTES:
-                    break
-                batch.append(self._waiting.popleft())
-            self._sending = bool(batch)
-        # A caller that was cancelled meanwhile no longer listens; its write is part of the history all the same.
-        for write in batch:
-            write.done.set_running_or_notify_cancel()
-        return batch
+            if self._ending is None and (not self._waiting or self._waiting[0].place > self._urgent):
+                self._state = _State.LINGERING if self._waiting else _State.IDLE
+                self._linger()
+                return False
+            return True
 
-    async def _send(self, batch: list[_Write]) -> None:
+    def _take(self) -> tuple[list[Write], Ending | None]:
+        """What goes into the next call."""
+        with self._lock:
+            self._in_flight, size = self._batch()
+            ending = None
+            if self._ending is not None and not self._waiting and self._fits(self._ending, size):
+                ending, self._ending = self._ending, None
+        # A caller that was cancelled meanwhile no longer listens; its write is part of the history all the same.
+        for write in self._in_flight:
+            if write.done is not None:
+                write.done.set_running_or_notify_cancel()
+        if ending is not None and not ending.done.set_running_or_notify_cancel():
+            ending = None
+        return self._in_flight, ending
+
+    def _batch(self) -> tuple[list[Write], int]:
+        """The next writes that fit into one call: of one thread, and not too large together."""
+        batch: list[Write] = []
+        size = 0
+        while self._waiting and (not batch or self._waiting[0].thread_id == batch[0].thread_id):
+            size += self._waiting[0].size
+            if batch and size > _BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch, size
+
+    def _fits(self, ending: Ending, size: int) -> bool:
+        if not self._in_flight:
+            return True
+        return self._in_flight[0].thread_id == ending.thread_id and size + ending.end.ByteSize() <= _BATCH_BYTES
+
+    def _forget(self, writes: list[Write]) -> None:
+        """These are answered: there is room for more, and whoever waited may look again."""
+        with self._lock:
+            self._bytes -= sum(write.size for write in writes)
+            released: list[Future[None]] = []
+            if self._bytes <= ROOM_BYTES or self._refusal is not None:
+                released, self._room = self._room, []
+        for room in released:
+            if room.set_running_or_notify_cancel():
+                room.set_result(None)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _send(self, writes: list[Write], ending: Ending | None) -> None:
+        if not writes and ending is None:
+            return
         request = checkpoints_pb2.WriteCheckpointsRequest(
-            thread_id=batch[0].thread_id,
+            thread_id=writes[0].thread_id if writes else ending.thread_id if ending else "",
             fence=self._fence,
-            ops=[write.op for write in batch],
+            ops=[write.op for write in writes],
+            end=ending.end if ending else None,
         )
         try:
             if self._before_write is not None:
                 await self._before_write()
-            chunks = {key: data for write in batch for key, data in write.chunks.items()}
+                self.check()  # closed meanwhile: the events before this write may never arrive
+            chunks = {key: data for write in writes for key, data in write.chunks.items()}
             await self._known_chunks.write(self._call, request, chunks)
-        except grpc.aio.AioRpcError as error:
-            fenced = reason_of(error) == LeaseLost.reason
-            _answer(batch, self.fenced() if fenced else error)
         except Exception as error:  # noqa: BLE001 - top of the loop: whatever it is, the callers wait for it
-            _answer(batch, error)
+            await self._failed(writes, ending, error)
         else:
-            _answer(batch, None)
+            answer(writes, ending, None)
+
+    async def _failed(self, writes: list[Write], ending: Ending | None, error: Exception) -> None:
+        if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) == LeaseLost.reason:
+            error = self.fenced()
+        elif ending is not None:
+            # Perhaps the end alone was at fault; then the runs api shall try it, and tell what is wrong with it.
+            log.warning("run_end_not_taken", run_id=self._fence and self._fence.run_id, error=repr(error))
+            ending.done.set_result(False)
+            await self._send(writes, None)
+            return
+        if any(write.done is None for write in writes):
+            self._refuse(error)
+        answer(writes, ending, error)
 
     async def _call(self, request: checkpoints_pb2.WriteCheckpointsRequest) -> checkpoints_pb2.WriteCheckpointsResponse:
         return await through_outages(lambda: self._stub.WriteCheckpoints(request, timeout=CALL_TIMEOUT_SECONDS))
-
-
-async def through_outages(call: Callable[[], Awaitable[T]]) -> T:
-    """Makes a call, again and again while the service or its database is down; the run waits, and does not fail."""
-    retrying = AsyncRetrying(
-        retry=retry_if_exception(_is_outage),
-        wait=wait_exponential(0.2, max=2) + wait_random(0, 0.2),
-        stop=stop_after_delay(OUTAGE_SECONDS),
-        reraise=True,
-    )
-
-    async def attempt() -> T:
-        return await call()
-
-    return await retrying(attempt)
-
-
-def _is_outage(error: BaseException) -> bool:
-    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE
-
-
-def _answer(batch: list[_Write], error: Exception | None) -> None:
-    for write in batch:
-        if write.done.cancelled():
-            continue
-        if error is None:
-            write.done.set_result(None)
-        else:
-            write.done.set_exception(_copy(error) if isinstance(error, LeaseLost | SaverClosed) else error)
-
-
-def _copy(error: LeaseLost | SaverClosed) -> LeaseLost | SaverClosed:
-    """A fresh error for each caller: one instance raised in several threads would mix their tracebacks."""
-    return type(error)(error.message)

@@ -28,17 +28,15 @@ class Subject:
     """A thread's state, seen through one graph with an assistant's config."""
 
     graph_id: str
-    assistant_id: str
     config: Mapping[str, Any]
     thread_id: str
 
     def at(self, checkpoint: Mapping[str, Any] | None = None, **configurable: str) -> RunnableConfig:
         """Config that names a checkpoint of the thread: the one given, else the latest of the root."""
         named = {key: checkpoint[key] for key in _CHECKPOINT_KEYS if checkpoint and checkpoint.get(key)}
-        metadata = {"graph_id": self.graph_id, "assistant_id": self.assistant_id}
         return {
             "tags": list(self.config.get("tags") or []),
-            "metadata": {key: value for key, value in metadata.items() if value},
+            "metadata": {"graph_id": self.graph_id},
             "configurable": {
                 **(self.config.get("configurable") or {}),
                 **configurable,

@@ -203,7 +203,7 @@ def _resting(latest: StateSnapshot) -> threads_pb2.RestingState:
 
 
 def _subject(graph: graphs_pb2.GraphRequest, thread_id: str) -> Subject:
-    return Subject(graph.graph_id, graph.assistant_id, _object(graph.config_json, "config"), thread_id)
+    return Subject(graph.graph_id, _object(graph.config_json, "config"), thread_id)
 
 
 def _object(data: bytes, name: str) -> dict[str, Any]:

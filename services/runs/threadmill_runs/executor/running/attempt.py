@@ -15,6 +15,7 @@ from threadmill_runs.executor.loops import UserLoops, Work, finished
 from threadmill_runs.executor.running.execution import CANCELLED_ITSELF, Execution
 from threadmill_runs.executor.running.failures import describe, log_failure
 from threadmill_runs.executor.running.reporter import Reporter, ReportRefused
+from threadmill_runs.executor.running.run_end import run_end
 
 log = structlog.get_logger(__name__)
 
@@ -89,9 +90,9 @@ class Attempt:
             await self._give_up(error)
         finally:
             time_limit.cancel()
-            self._execution.outbox.close()
             if self._saver is not None:
                 self._saver.close()
+            self._execution.outbox.close()
             report.cancel()
             await asyncio.gather(report, return_exceptions=True)
 
@@ -116,13 +117,64 @@ class Attempt:
         waited: list[asyncio.Future[Any]] = [ended, self._stopped, report]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if ended.done():
-            return self._result(ended)
+            settling = self._settling(self._result(ended))
+            waited = [settling, self._stopped, report]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if settling.done():
+                return settling.result()
+            return await self._interrupted(settling, report)
         if report.done():
             self.stop(Stop.LEASE_LOST)
         await self._halt(work, ended, 0 if self._reason is Stop.MOVE else STOP_GRACE_SECONDS)
+        return await self._interrupted(self._settling(self._finished(ended)), report)
+
+    def _settling(self, outcome: Outcome | None) -> "asyncio.Task[Outcome | None]":
+        return asyncio.create_task(self._settle(outcome), name=f"settle {self.assignment.fence.run_id}")
+
+    async def _settle(self, outcome: Outcome | None) -> Outcome | None:
+        """The outcome, once all that the graph has written is durable; a success ends the run at threads as well."""
+        saver = self._saver
+        if saver is None or (outcome is not None and outcome.thread_settled):
+            return outcome
+        try:
+            if outcome is not None and outcome.result == Outcome.RESULT_SUCCESS:
+                outcome.thread_settled = await saver.end(self.assignment.thread_id, run_end(self.assignment, outcome))
+            await saver.settled()
+        except SaverClosed:
+            return None
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001  # a write that was refused, however: the run must end all the same
+            if outcome is None or outcome.result != Outcome.RESULT_SUCCESS:
+                return outcome
+            shown = self._failure(error).error_json
+            outcome = await self._resting(Outcome.RESULT_ERROR)
+            outcome.error_json = shown
+        return outcome
+
+    async def _interrupted(
+        self, settling: "asyncio.Task[Outcome | None]", report: "asyncio.Task[None]"
+    ) -> Outcome | None:
+        """The outcome of an attempt that was told to stop: the graph's if it is durable soon, else the reason's."""
+        if not report.done() and self._reason is not Stop.LEASE_LOST:
+            await asyncio.wait([settling, report], timeout=STOP_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        settled = settling.result() if settling.done() else None
+        settling.cancel()
+        if self._saver is not None:
+            self._saver.close()
         if report.done():
             report.result()
-        return await self._stopped_outcome(ended)
+        if self._reason is Stop.LEASE_LOST:
+            return None
+        return settled or await self._stopped_outcome()
+
+    def _finished(self, ended: "asyncio.Future[Outcome]") -> Outcome | None:
+        """What the graph ended with, if it succeeded before it could be handed back."""
+        if self._reason not in (Stop.RELEASE, Stop.MOVE) or not ended.done() or ended.cancelled():
+            return None
+        if ended.exception() is not None or ended.result().result != Outcome.RESULT_SUCCESS:
+            return None
+        return ended.result()
 
     def _result(self, ended: "asyncio.Future[Outcome]") -> Outcome | None:
         try:
@@ -141,23 +193,18 @@ class Attempt:
         return Outcome(result=Outcome.RESULT_ERROR, error_json=shown)
 
     async def _halt(self, work: "Work[Outcome]", ended: "asyncio.Future[Outcome]", grace_seconds: float) -> None:
-        """Cancels the graph; leaves it behind, unable to write, if user code does not let go."""
-        self._execution.outbox.close()  # first: by it the graph knows that the cancel is ours
+        """Cancels the graph; leaves it behind if user code does not let go."""
+        # Before the outbox, which lets waiting checkpoints go: a step whose events are lost must be executed again.
+        if self._reason is Stop.LEASE_LOST and self._saver is not None:
+            self._saver.close()
+        self._execution.outbox.close()  # before the cancel: by it the graph knows that the cancel is ours
         work.cancel()
         await asyncio.wait({ended}, timeout=grace_seconds)
-        if ended.done():
-            return
-        log.warning("user_code_left_behind", run_id=self.assignment.fence.run_id, where=work.loop.where())
-        if self._saver is not None:
-            self._saver.close()
+        if not ended.done():
+            log.warning("user_code_left_behind", run_id=self.assignment.fence.run_id, where=work.loop.where())
 
-    async def _stopped_outcome(self, ended: "asyncio.Future[Outcome]") -> Outcome | None:
-        finished_meanwhile = ended.done() and not ended.cancelled() and ended.exception() is None
-        if self._reason is Stop.LEASE_LOST:
-            return None
+    async def _stopped_outcome(self) -> Outcome:
         if self._reason in (Stop.RELEASE, Stop.MOVE):
-            if finished_meanwhile and ended.result().result == Outcome.RESULT_SUCCESS:
-                return ended.result()
             return Outcome(result=Outcome.RESULT_RELEASED)
         if self._reason is Stop.CANCEL:
             return await self._resting(Outcome.RESULT_CANCELLED)

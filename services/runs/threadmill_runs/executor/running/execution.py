@@ -7,13 +7,13 @@ from typing import Any
 
 import structlog
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import StateSnapshot
 from langsmith.utils import LangSmithConnectionError
 from threadmill_protos.runs.v1 import executors_pb2
 
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
+from threadmill_runs.executor.checkpoints.saver import GrpcSaver
 from threadmill_runs.executor.encoding import encode
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state_view import interrupts_by_task
@@ -39,12 +39,12 @@ class Execution:
     assignment: executors_pb2.AttachResponse.Assignment
     kwargs: RunKwargs
     registry: GraphRegistry
-    saver: BaseCheckpointSaver[str] | None
+    saver: GrpcSaver | None
     store: BaseStore
     outbox: Outbox
     seen: dict[str, Any] = field(default_factory=dict)
 
-    def with_saver(self, saver: BaseCheckpointSaver[str] | None) -> "Execution":
+    def with_saver(self, saver: GrpcSaver | None) -> "Execution":
         """The same attempt with another checkpointer, to read its state after it was stopped."""
         return replace(self, saver=saver)
 
@@ -77,6 +77,9 @@ class Execution:
     async def _run_graph(self) -> Outcome:
         async with self._open() as graph:
             config = await self._start_config(graph)
+            if self.saver is not None and self.saver.run_settled:
+                log.info("run_had_ended")  # by an attempt that could not report it
+                return await self._resting(graph, Outcome.RESULT_SUCCESS, thread_settled=True)
             encoder = EventEncoder(
                 self.kwargs.stream_modes,
                 subgraphs=self.kwargs.subgraphs,
@@ -95,6 +98,8 @@ class Execution:
                 await self.outbox.room()
             if self.kwargs.feedback_keys:
                 raise LangSmithConnectionError("feedback_keys ask for addresses of LangSmith, which is not connected")
+            if self.saver is not None:
+                self.saver.graph_ended()
             return await self._resting(graph, Outcome.RESULT_SUCCESS)
 
     def _open(self) -> Any:
@@ -185,7 +190,9 @@ class Execution:
             log_failure(error)
             return Outcome(result=result)
 
-    async def _resting(self, graph: AnyPregel, result: "Outcome.Result.ValueType") -> Outcome:
+    async def _resting(
+        self, graph: AnyPregel, result: "Outcome.Result.ValueType", *, thread_settled: bool = False
+    ) -> Outcome:
         several = self.seen.get("interrupts", ())
         several_json = encode(several) if len(several) > 1 else b""
         if self.saver is None:
@@ -198,4 +205,5 @@ class Execution:
             has_next=bool(snapshot.next),
             interrupts_json=encode(interrupts_by_task(snapshot)),
             several_interrupts_json=several_json,
+            thread_settled=thread_settled,
         )

@@ -81,13 +81,11 @@ def _command(command: Mapping[str, Any]) -> Command[Any] | None:
     update = command.get("update")
     if isinstance(update, list):
         update = [tuple(pair) if isinstance(pair, list) and len(pair) == 2 else pair for pair in update]
-    goto = command.get("goto") or ()
+    goto = command.get("goto")
     targets = goto if isinstance(goto, list) else [goto] if goto else []
-    return Command(
-        update=update,
-        resume=command.get("resume"),
-        goto=[Send(each["node"], each.get("input")) if isinstance(each, dict) else each for each in targets],
-    )
+    sends = [Send(each["node"], each.get("input")) if isinstance(each, dict) else each for each in targets]
+    # What goes nowhere is as it was given: events show it.
+    return Command(update=update, resume=command.get("resume"), goto=sends or goto)
 
 
 def _config(

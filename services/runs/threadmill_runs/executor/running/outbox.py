@@ -29,6 +29,7 @@ class Outbox:
         self._room: Future[None] | None = None
         self._closed = False
         self._waiting: list[asyncio.Future[None]] = []
+        self._gathering: asyncio.Future[None] | None = None
 
     @property
     def last_seq(self) -> int:
@@ -67,8 +68,25 @@ class Outbox:
         return size > MAX_PENDING_BYTES or events > MAX_PENDING_EVENTS
 
     async def arrival(self) -> None:
-        """Waits until there is something to take."""
+        """Waits until there is something to take, or `hurry` says that nothing will come."""
         await self._arrived.wait()
+
+    async def gather(self, seconds: float) -> None:
+        """Waits so long for events to come together, but for nothing if somebody waits for those that are there."""
+        if self._waiting:
+            return
+        gathering = self._gathering = self._control.create_future()
+        end = self._control.call_later(seconds, _resolve, gathering)
+        try:
+            await gathering
+        finally:
+            end.cancel()
+
+    def hurry(self) -> None:
+        """Ends the waiting of `arrival` and `gather`."""
+        self._arrived.set()
+        if self._gathering is not None:
+            _resolve(self._gathering)
 
     def take(self) -> list[executors_pb2.ReportedEvent]:
         """What has come since the last call, as one batch of bounded length."""
@@ -101,13 +119,14 @@ class Outbox:
         while self._acked_events < put and not self._closed:
             waiter = self._control.create_future()
             self._waiting.append(waiter)
+            if self._gathering is not None:
+                _resolve(self._gathering)
             await waiter
 
     def _tell_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+            _resolve(waiter)
 
     def close(self) -> None:
         """Nobody takes events any more; the graph must not wait for room."""
@@ -119,3 +138,8 @@ class Outbox:
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
+
+
+def _resolve(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -56,6 +56,7 @@ class Reporter:
         self._header = header
         self._outbox = outbox
         self._unacked: deque[Batch] = deque()
+        self._sent_seq = 0  # of the last event that was taken from the outbox
         self._outcome: asyncio.Future[executors_pb2.Outcome] = asyncio.get_running_loop().create_future()
         self._doubts = 0
 
@@ -63,6 +64,7 @@ class Reporter:
         """Ends the report, after the events that are on their way; only the first outcome counts."""
         if not self._outcome.done():
             self._outcome.set_result(outcome)
+            self._outbox.hurry()
 
     async def run(self) -> None:
         """Reports, over as many calls as it takes."""
@@ -80,7 +82,8 @@ class Reporter:
         self._unacked.clear()
         # Numbered on, so that the event log does not take the error for an event that it has. Another outbox, because
         # user code that was left behind may still fill the old one.
-        self._outbox = Outbox(asyncio.get_running_loop(), after=self._outbox.last_seq)
+        self._sent_seq = self._outbox.last_seq
+        self._outbox = Outbox(asyncio.get_running_loop(), after=self._sent_seq)
         self._outbox.put("error", error_json)
         self._outcome = asyncio.get_running_loop().create_future()
         self.finish(executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_ERROR, error_json=error_json))
@@ -125,29 +128,26 @@ class Reporter:
         raise ReportRefused(f"the report of run {self._header.fence.run_id} cannot be sent: {failure!r}") from failure
 
     async def _write(self, call: Any) -> None:
+        # By these numbers the runs api notices messages that got lost on the way.
+        self._header.next_seq = self._unacked[0][0].seq if self._unacked else self._sent_seq + 1
         await call.write(executors_pb2.ReportRequest(header=self._header))
         for batch in list(self._unacked):
             await self._send(call, batch)
         while not self._outcome.done():
-            await self._next_batch()
+            await self._outbox.arrival()
             await self._drain(call)
         await self._drain(call)
-        await call.write(executors_pb2.ReportRequest(outcome=self._outcome.result()))
-
-    async def _next_batch(self) -> None:
-        arrival = asyncio.ensure_future(self._outbox.arrival())
-        try:
-            waited: list[asyncio.Future[Any]] = [arrival, self._outcome]
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            arrival.cancel()
+        outcome = self._outcome.result()
+        outcome.last_seq = self._sent_seq
+        await call.write(executors_pb2.ReportRequest(outcome=outcome))
 
     async def _drain(self, call: Any) -> None:
         while batch := self._outbox.take():
             self._unacked.append(batch)
+            self._sent_seq = batch[-1].seq
             await self._send(call, batch)
             if not self._outcome.done():
-                await asyncio.sleep(GATHER_SECONDS)
+                await self._outbox.gather(GATHER_SECONDS)
 
     async def _send(self, call: Any, batch: Batch) -> None:
         await call.write(executors_pb2.ReportRequest(batch=executors_pb2.ReportRequest.Batch(events=batch)))

@@ -4,7 +4,13 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
-from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk, message_chunk_to_message
+from langchain_core.messages import (
+    AIMessageChunk,
+    BaseMessage,
+    BaseMessageChunk,
+    ToolMessage,
+    message_chunk_to_message,
+)
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.message import add_messages
 
@@ -43,16 +49,17 @@ class EventEncoder:
         elif mode in self._requested:
             for written in _written(mode, data):
                 self._identify(written)
+            if mode == "events" and self._message_channels and isinstance(data["data"].get("output"), ToolMessage):
+                _identify(data["data"]["output"])  # which its node is about to put into the state
             yield self._name(mode, namespace), encode(_without_internals(mode, data))
 
     def _identify(self, written: dict[str, Any]) -> None:
-        """Gives ids to new messages, as their reducer would in a moment to the same objects: in an update a message
-        has the id by which clients find it in the values that follow."""
+        """Gives ids to new messages, as their reducer would in a moment to the same objects: in an update, or an
+        event, a message has the id by which clients find it in the values that follow."""
         for channel in self._message_channels & written.keys():
             values = written[channel]
             for message in values if isinstance(values, list) else [values]:
-                if isinstance(message, BaseMessage) and message.id is None:
-                    message.id = str(uuid4())
+                _identify(message)
 
     def _name(self, mode: str, namespace: Sequence[str]) -> str:
         # Without subgraphs LangGraph streams nothing of theirs, and what has a namespace all the same is the root's.
@@ -85,8 +92,15 @@ def message_channels(channels: dict[str, Any]) -> set[str]:
     return {name for name, channel in channels.items() if getattr(channel, "operator", None) is add_messages}
 
 
+def _identify(message: Any) -> None:
+    if isinstance(message, BaseMessage) and message.id is None:
+        message.id = str(uuid4())
+
+
 def _written(mode: str, data: Any) -> Iterator[dict[str, Any]]:
     """What the chunk says that nodes have written, by channel."""
+    if mode == "events":
+        yield from (each for each in (data["data"].get("output"), data["data"].get("chunk")) if isinstance(each, dict))
     if mode == "updates" and isinstance(data, dict):
         for update in data.values():
             yield from (each for each in (update if isinstance(update, list) else [update]) if isinstance(each, dict))

@@ -1,0 +1,45 @@
+"""How long a create waits for what is down: long enough for a restart, not longer."""
+
+import asyncio
+
+import grpc
+import pytest
+from threadmill_runs.api import watching as watching_module
+from threadmill_runs.api import wiring
+
+
+async def refusal(call):
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    return refused.value.code()
+
+
+async def test_threads_is_down(start_system, tmp_path):
+    system = await start_system(threads_address=f"unix:{tmp_path}/nobody")
+    await system.executor().attach()
+    async with asyncio.timeout(10):
+        assert await refusal(system.create(await system.thread())) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_the_database_has_no_connection_left(start_system, monkeypatch):
+    monkeypatch.setattr(wiring, "CLIENT_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(watching_module, "PATIENCE_SECONDS", 0.2)
+    system = await start_system(postgres_pool_max=1)
+    await system.executor().attach()
+    await system.create(await system.thread())  # what assistants need no query for any more
+    threads = [await system.thread() for _ in range(3)]
+    async with asyncio.timeout(10), system.sql.transaction():
+        await system.sql.execute("LOCK TABLE runs.run IN SHARE ROW EXCLUSIVE MODE")
+        creates = [asyncio.create_task(outcome(system.create(thread_id))) for thread_id in threads]
+        _, waiting = await asyncio.wait(creates, timeout=5)
+    codes = [await create for create in creates]
+    assert sorted(codes, key=str) == [None, *[grpc.StatusCode.UNAVAILABLE] * 2], "one has had the connection"
+    assert len(waiting) == 1
+
+
+async def outcome(call):
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return None
