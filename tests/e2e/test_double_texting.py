@@ -117,3 +117,15 @@ async def test_every_stream_ends(stack: Stack, thread_id: str, open_gate: Gate, 
     assert len(ends) == 20
     if strategy == "enqueue":
         assert set(ends) == {"updates"}
+
+
+async def test_a_thread_with_a_long_queue_keeps_no_other_thread_waiting(
+    client: LangGraphClient, thread_id: str, gate: Gate
+) -> None:
+    queued = [await client.runs.create(thread_id, "gated", input=gate.input(str(n))) for n in range(CLIENTS)]
+    other = await client.threads.create()
+    answer: Any = await client.runs.wait(other["thread_id"], "echo", input={"text": "now"})
+    assert answer["text"]
+    assert (await client.runs.get(thread_id, queued[-1]["run_id"]))["status"] == "pending"
+    await client.runs.cancel_many(thread_id=thread_id, run_ids=[run["run_id"] for run in queued])
+    await thread_has(client, thread_id, "interrupted")

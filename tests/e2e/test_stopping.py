@@ -54,12 +54,14 @@ async def test_cancel_between_steps_keeps_those_that_ended(
     assert rest["done"] == list(range(1, 11))
 
 
-async def test_cancel_at_every_moment_of_a_run_is_never_lost(client: LangGraphClient, open_gate: Gate) -> None:
+async def test_cancel_at_every_moment_of_a_run_is_never_lost(
+    client: LangGraphClient, gate: Gate, open_gate: Gate
+) -> None:
     """A cancel meets the run when it is pending, claimed, running, ending or over: it ends, and its thread is free."""
 
-    async def one(delay: float) -> str:
+    async def one(delay: float, at: Gate) -> str:
         thread_id = (await client.threads.create())["thread_id"]
-        run = dict(await client.runs.create(thread_id, "gated", input=open_gate.input("A")))
+        run = dict(await client.runs.create(thread_id, "gated", input=at.input("A")))
         await asyncio.sleep(delay)
         try:
             await client.runs.cancel(thread_id, run["run_id"], wait=True)
@@ -69,8 +71,13 @@ async def test_cancel_at_every_moment_of_a_run_is_never_lost(client: LangGraphCl
         assert (await client.threads.get(thread_id))["status"] in ("idle", "interrupted")
         return str(final["status"])
 
-    statuses = await asyncio.gather(*(one(number * 0.004) for number in range(30)))
-    assert "interrupted" in statuses
+    delays = [number * 0.004 for number in range(20)]
+    racing, held = (
+        asyncio.gather(*(one(at, open_gate) for at in delays)),
+        asyncio.gather(*(one(at, gate) for at in delays)),
+    )
+    assert set(await racing) <= {"success", "interrupted"}
+    assert set(await held) == {"interrupted"}, "these cannot end by themselves"
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "all"])

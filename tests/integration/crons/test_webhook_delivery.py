@@ -9,7 +9,8 @@ from eventually import until
 from threadmill_chassis.ids import new_id
 from threadmill_protos.runs.v1 import executors_pb2, runs_pb2
 from threadmill_runs.webhooks.addresses import AddressRule
-from threadmill_runs.webhooks.sender import Sender, SendFailed, SendOptions, open_http
+from threadmill_runs.webhooks.sender import Sender, open_http
+from threadmill_runs.webhooks.sending import SendFailed, SendOptions
 from webhook_receiver import receiving
 
 Outcome = executors_pb2.Outcome

@@ -42,7 +42,7 @@ from threadmill_runs.webhooks.addresses import AddressRule, resolve
 from threadmill_runs.webhooks.deliverer import Deliverer, Patience
 from threadmill_runs.webhooks.recorder import WebhookRecorder
 from threadmill_runs.webhooks.repo import WebhookRepo
-from threadmill_runs.webhooks.sender import Sender, SendOptions, open_http
+from threadmill_runs.webhooks.sending import SenderOnDemand, SendOptions
 
 CLIENT_PATIENCE_SECONDS = 8.0
 
@@ -84,7 +84,7 @@ def impatient(settings: RunsSettings) -> RunsSettings:
     return settings.model_copy(update={"postgres_acquire_timeout_seconds": seconds})
 
 
-async def open_deliverer(settings: RunsSettings, stack: AsyncExitStack, outbox: WebhookRepo) -> Deliverer:
+def open_deliverer(settings: RunsSettings, stack: AsyncExitStack, outbox: WebhookRepo) -> Deliverer:
     """Webhooks' way out: the only HTTP that this process speaks."""
     options = SendOptions(
         timeout_seconds=settings.webhook_timeout_seconds,
@@ -101,7 +101,7 @@ async def open_deliverer(settings: RunsSettings, stack: AsyncExitStack, outbox: 
     )
     return Deliverer(
         outbox,
-        Sender(await stack.enter_async_context(open_http()), options, resolve),
+        SenderOnDemand(stack, options, resolve),
         patience,
         settings.webhook_timeout_seconds,
         settings.webhook_concurrency,
@@ -148,7 +148,7 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     signals.on_stop = dispatcher.stop_run
     reaper = Reaper(repo, ender, signals, settings.max_attempts, settings.lease_seconds)
 
-    deliverer = await open_deliverer(settings, stack, outbox)
+    deliverer = open_deliverer(settings, stack, outbox)
     recorder.on_ended = deliverer.wake
     crons = CronRepo(pool, settings, queries)
     scheduler = Scheduler(crons, acceptor, settings.cron_poll_seconds, settings.cron_lease_seconds)

@@ -23,7 +23,7 @@ class ExecutorSettings(ProcessSettings):
     config: Path = Path("langgraph.json")
     executor_id: str = Field(default_factory=_executor_id)
     slots: int = Field(
-        default=10, gt=0, le=1000, validation_alias=AliasChoices("THREADMILL_SLOTS", "N_JOBS_PER_WORKER")
+        default=32, gt=0, le=1000, validation_alias=AliasChoices("THREADMILL_SLOTS", "N_JOBS_PER_WORKER")
     )
     api_url: str = Field(default="", validation_alias=AliasChoices("THREADMILL_API_URL", "LANGGRAPH_API_URL"))
     drain_seconds: float = Field(default=30.0, ge=0)

@@ -8,7 +8,7 @@ import structlog
 from threadmill_runs.claim_loop import ClaimLoop
 from threadmill_runs.webhooks.document import body
 from threadmill_runs.webhooks.repo import Delivery, WebhookRepo
-from threadmill_runs.webhooks.sender import Sender, SendFailed
+from threadmill_runs.webhooks.sending import SendFailed, Sending
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Deliverer:
     def __init__(
         self,
         repo: WebhookRepo,
-        sender: Sender,
+        sender: Sending,
         patience: Patience,
         timeout_seconds: float,
         concurrency: int,

@@ -3,39 +3,20 @@
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from urllib.parse import urljoin
 
 import httpx
 
-from threadmill_runs.webhooks.addresses import AddressRefused, AddressRule, Resolver
+from threadmill_runs.webhooks.addresses import AddressRefused, Resolver
+from threadmill_runs.webhooks.sending import SendFailed, SendOptions
 
 SIGNATURE_HEADER = "X-Threadmill-Signature"
 # The same at each repetition of a call.
 ID_HEADER = "Webhook-Id"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 GONE = 410
-
-
-class SendFailed(Exception):
-    """The call did not succeed; `final` when no repetition can help."""
-
-    def __init__(self, cause: str, *, final: bool = False) -> None:
-        super().__init__(cause)
-        self.final = final
-
-
-@dataclass(frozen=True, slots=True)
-class SendOptions:
-    """How calls are made. `base_url`: what relative URLs are relative to. An empty secret: no signature."""
-
-    timeout_seconds: float
-    headers: Mapping[str, str]
-    secret: str
-    base_url: str
-    rule: AddressRule
 
 
 @asynccontextmanager
