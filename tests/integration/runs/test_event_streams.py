@@ -33,6 +33,17 @@ def expected(count):
     return [("values", {"n": n}) for n in range(count)]
 
 
+async def test_hundreds_of_watchers_may_come_at_the_same_moment(system):
+    """More than Redis connections that there may be: they wait for one, and none is refused."""
+    run, assignment, executor = await started(system)
+    calls = [system.stream(run.run_id) for _ in range(300)]
+    await asyncio.gather(*(call.read() for call in calls))
+    streams = [asyncio.create_task(system.collect(call)) for call in calls]
+    await executor.finish(assignment, *expected(3), values_json=b"{}")
+    for stream in streams:
+        assert await stream == expected(3)
+
+
 async def test_several_watchers_see_the_same(system):
     run, assignment, executor = await started(system)
     streams = await watched(system, run, 20)

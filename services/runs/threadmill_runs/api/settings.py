@@ -13,6 +13,7 @@ class RunsSettings(PostgresSettings):
     threads_address: str = "127.0.0.1:8201"
     redis_uri: SecretStr
     redis_timeout_seconds: float = Field(default=5.0, gt=0)
+    redis_pool_max: int = Field(default=20, ge=2)
 
     lease_seconds: float = Field(default=15.0, gt=0)
     heartbeat_seconds: float = Field(default=2.0, gt=0)

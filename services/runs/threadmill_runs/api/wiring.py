@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from threadmill_chassis.grpc_client import open_channel
@@ -58,13 +58,20 @@ class RunsApi:
 
 
 def open_redis(settings: RunsSettings) -> Redis:
-    """A client that rides out a short outage. It has no time-out for answers: EventLog says why, and has its own."""
-    return Redis.from_url(
-        settings.redis_uri.get_secret_value(),
-        socket_timeout=None,
-        socket_connect_timeout=settings.redis_timeout_seconds,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
-        health_check_interval=0,
+    """A client that rides out a short outage. It has no time-out for answers: EventLog says why, and has its own.
+
+    Who finds all connections in use waits for one; redis-py's own default is an error beyond a hundred.
+    """
+    return Redis.from_pool(
+        BlockingConnectionPool.from_url(
+            settings.redis_uri.get_secret_value(),
+            max_connections=settings.redis_pool_max,
+            timeout=settings.redis_timeout_seconds,
+            socket_timeout=None,
+            socket_connect_timeout=settings.redis_timeout_seconds,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+            health_check_interval=0,
+        )
     )
 
 
