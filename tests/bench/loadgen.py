@@ -203,10 +203,13 @@ def _percentile(values: list[float], share: int) -> float | None:
 
 
 async def idle_streams(session: aiohttp.ClientSession, count: int, held: asyncio.Event, end: asyncio.Event) -> None:
-    """Holds `count` streams open on ten sleeping runs: sets `held` when all have answered, lets go at `end`."""
+    """Holds `count` streams open on five sleeping runs: sets `held` when all have answered, lets go at `end`.
+
+    Fewer runs than any server's jobs, so that other runs can be measured beside them.
+    """
     api = Api(session, Samples())
     runs = []
-    for _ in range(10):
+    for _ in range(5):
         thread = await api.thread()
         request = {"assistant_id": "sleeper", "input": {"seconds": 600.0}}
         run = await api.call("POST", f"/threads/{thread}/runs", request)

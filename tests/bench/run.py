@@ -20,7 +20,7 @@ from report import Result, idle_memory_row, write_report
 from servers import SERVERS, Running, Server, cpu_ms, descendants, started
 from threadmill_cli.preflight import free_port
 
-LOAD_MARGIN_SECONDS = 240
+LOAD_MARGIN_SECONDS = 120
 
 
 async def _lines(command: list[str]) -> list[dict[str, object]]:
