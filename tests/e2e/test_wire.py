@@ -221,7 +221,7 @@ async def test_metrics_as_text_and_as_json(http: httpx.AsyncClient, thread_id: s
     for name in ("lg_api_http_requests_total", "lg_api_http_requests_latency_bucket", "lg_api_workers_max"):
         assert f"\n{name}" in text.text
     document = (await http.get("/metrics", params={"format": "json"})).json()
-    assert document["workers"]["max"] == 10
+    assert document["workers"]["max"] == 32
     assert set(document["queue"]) >= {"n_pending", "n_running"}
     waits = [each for each in document["api"]["http_requests_total"] if each["path"].endswith("/runs/wait")]
     assert sum(each["count"] for each in waits) > 0
