@@ -46,7 +46,7 @@ class Environment:
 
 
 def _interpreter(version: str) -> str | None:
-    """A program that is that Python; newer ones do where only a minimum is meant."""
+    """A program that is this very version of Python, if there is one."""
     wanted = tuple(int(part) for part in version.split("."))
     pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
     for candidate in [f"python{version}", *map(str, pyenv), sys.executable]:

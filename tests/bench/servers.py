@@ -115,7 +115,7 @@ def langhost(backends: Backends, port: int, folder: Path) -> Launch:
 
 def aegra(backends: Backends, port: int, folder: Path) -> Launch:
     program = environments()["aegra"].program("aegra")
-    command = [program, "serve", "--host", "127.0.0.1", "--port", str(port), "--config", str(APP / "aegra.json")]
+    command = [program, "serve", "--host", "127.0.0.1", "--port", str(port), "--config", str(APP / "langgraph.json")]
     env = {
         "DATABASE_URL": backends.dsn("bench_aegra"),
         "REDIS_URL": backends.redis_uri,

@@ -293,7 +293,7 @@ class WriteQueue:
         )
         try:
             if self._before_write is not None:
-                await self._before_write()
+                await self._before_write()  # again, for the events of what was queued during the first wait
                 self.check()  # closed meanwhile: the events before this write may never arrive
             chunks = {key: data for write in writes for key, data in write.chunks.items()}
             await self._known_chunks.write(self._call, request, chunks)
