@@ -38,7 +38,6 @@ class ClaimLoop(Generic[T]):
         self._claim = claim
         self._work = work
         self._seconds_to_next = seconds_to_next
-        self._capacity = capacity
         self._poll_seconds = poll_seconds
         self._free = capacity
         self._awake = asyncio.Event()
