@@ -33,8 +33,9 @@ async def test_the_database_has_no_connection_left(start_system, monkeypatch):
         creates = [asyncio.create_task(outcome(system.create(thread_id))) for thread_id in threads]
         _, waiting = await asyncio.wait(creates, timeout=5)
     codes = [await create for create in creates]
-    assert sorted(codes, key=str) == [None, *[grpc.StatusCode.UNAVAILABLE] * 2], "one has had the connection"
-    assert len(waiting) == 1
+    # One statement has the only connection and waits for the lock: a create's, or one of the background duties'.
+    assert len(waiting) <= 1
+    assert sorted(codes, key=str) == [None] * len(waiting) + [grpc.StatusCode.UNAVAILABLE] * (3 - len(waiting))
 
 
 async def outcome(call):
