@@ -31,7 +31,8 @@ help: ## Show this list
 .PHONY: setup
 setup: $(STAMP) ## Create .venv with everything that is needed, pinned and verified by hash
 
-# Made again when a pin or a distribution changes; the environment itself is kept.
+# Made again when a pin or a distribution changes; the environment itself is kept. Without --no-deps pip would look for
+# `package[extra]` anew, beside its pin, and refuse what was released since.
 $(STAMP): requirements/constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "Python 3.11 or newer was not found: install it, or name it with 'make setup PYTHON=/path/to/python'" >&2; exit 1; fi
@@ -40,7 +41,7 @@ $(STAMP): requirements/constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) lacks the venv module: install it (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@[ -x $(BIN)/python ] || "$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		$(foreach distribution,$(DISTRIBUTIONS),-e $(distribution))
 	@touch $@
@@ -59,7 +60,7 @@ conformance: setup $(REFERENCE_STAMP) ## Compare with the reference server, in i
 
 $(REFERENCE_STAMP): requirements/reference.txt
 	@[ -x $(REFERENCE)/bin/python ] || $(BIN)/python -m venv $(REFERENCE)
-	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 .PHONY: bench
