@@ -1,5 +1,6 @@
 """Runs that a client waits for or follows, and the stream of a thread."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 import grpc
 import orjson
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from threadmill_chassis.grpc_errors import reason_of
@@ -42,6 +44,10 @@ from threadmill_gateway.routes.runs import (
 
 THREAD_STREAM_MODES = frozenset({"run_modes", "lifecycle", "state_update"})
 BEFORE_ALL = "0-0"
+# What fails later has been repeated by gRPC, or is not to be repeated.
+BROKEN_SECONDS = 3.0
+BROKEN_PAUSE_SECONDS = 0.1
+log = structlog.get_logger(__name__)
 _THREAD_EVENT_ID = re.compile(r"-|\d+(?:-\d+)?")
 
 
@@ -117,10 +123,24 @@ async def begin_wait(gateway: Gateway, question: runs_pb2.WaitRunRequest) -> tup
 
 
 async def _begin(gateway: Gateway, method: Any, question: Any) -> tuple[Call, runs_pb2.Run]:
+    """gRPC repeats no call whose answer has begun to arrive when the connection breaks; so that is done here.
+
+    A create carries the run's id: asked again, the service answers the run that the first call has made.
+    """
     clients = gateway.clients
-    call = clients.follow(method, question)
-    first = await first_of(call, gateway.settings.call_timeout_seconds, clients.watch(method, call))
-    return call, first.run
+    now = asyncio.get_running_loop().time
+    began_at = now()
+    while True:
+        call = clients.follow(method, question)
+        try:
+            first = await first_of(call, gateway.settings.call_timeout_seconds, clients.watch(method, call))
+        except grpc.aio.AioRpcError as error:
+            if reason_of(error) != "UNAVAILABLE" or now() - began_at > BROKEN_SECONDS:
+                raise
+            log.warning("call_repeated", details=error.details())
+            await asyncio.sleep(BROKEN_PAUSE_SECONDS)
+        else:
+            return call, first.run
 
 
 def wait_headers(thread_id: str, run_id: str) -> dict[str, str]:

@@ -35,8 +35,10 @@ SELECT graph_id, name, description, error FROM runs.graph ORDER BY position, gra
 
 -- name: insert_assistant(assistant_id, graph_id, config, context, metadata, name, description)^
 WITH inserted AS (
-    INSERT INTO runs.assistant (assistant_id, graph_id, config, context, metadata, name, description, version)
-    VALUES (:assistant_id, :graph_id, :config, :context, :metadata, :name, :description, 1)
+    INSERT INTO runs.assistant
+        (assistant_id, graph_id, config, context, metadata, name, description, version, created_at, updated_at)
+    VALUES (:assistant_id, :graph_id, :config, :context, :metadata, :name, :description, 1,
+            statement_timestamp(), statement_timestamp())
     ON CONFLICT (assistant_id) DO NOTHING
     RETURNING *
 ), versioned AS (

@@ -3,9 +3,9 @@ SELECT clock_timestamp();
 
 -- name: insert_cron(cron_id, assistant_id, thread_id, schedule, timezone, end_time, payload, metadata, on_run_completed, enabled, next_run_at)^
 INSERT INTO runs.cron (cron_id, assistant_id, thread_id, schedule, timezone, end_time, payload, metadata,
-                       on_run_completed, enabled, next_run_at)
+                       on_run_completed, enabled, next_run_at, created_at, updated_at)
 VALUES (:cron_id, :assistant_id, :thread_id, :schedule, :timezone, :end_time, :payload, :metadata,
-        :on_run_completed, :enabled, :next_run_at)
+        :on_run_completed, :enabled, :next_run_at, statement_timestamp(), statement_timestamp())
 ON CONFLICT (cron_id) DO NOTHING
 RETURNING *;
 
