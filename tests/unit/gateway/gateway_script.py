@@ -36,6 +36,8 @@ RUN_ID = "01a20214-0000-7000-8000-000000000002"
 ASSISTANT_ID = "01d10e59-d4b4-51ec-8e94-9b2716b34de8"
 CHECKPOINT_ID = "1ef4f797-8335-6428-8001-8a1503f9b875"
 STREAMS = frozenset({"StreamRun", "WaitRun", "StreamThread"})
+# In a stream's script: the head of the answer leaves, after which gRPC itself does not repeat the call.
+HEAD = object()
 NOW = Timestamp(seconds=1_790_000_000, nanos=123_456_789)
 NOW_TEXT = "2026-09-21T14:13:20.123456+00:00"
 
@@ -152,7 +154,10 @@ class Script:
             behaviour = self._note(name, request, context)
             if callable(behaviour):
                 async for message in behaviour(request):
-                    yield message
+                    if message is HEAD:
+                        await context.send_initial_metadata(())
+                    else:
+                        yield message
                 return
             for message in behaviour:
                 if isinstance(message, Exception):

@@ -13,7 +13,7 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.settings import GatewaySettings
 from threadmill_protos.runs.v1 import runs_pb2
 
-from .gateway_script import RUN_ID, THREAD_ID, Script, live_client, open_gateway, run_row
+from .gateway_script import HEAD, RUN_ID, THREAD_ID, Script, live_client, open_gateway, run_row
 from .reasons import reason
 
 RUNS = f"/threads/{THREAD_ID}/runs"
@@ -175,6 +175,24 @@ async def test_a_service_that_goes_in_mid_stream_is_asked_for_the_rest(live: htt
     assert names == [b"event: values", b"event: updates"]
     assert script.last("StreamRun").continue_after == "1-0"
     assert script.last("StreamRun").run.run_id == RUN_ID
+
+
+async def test_a_service_that_goes_before_its_first_message_is_asked_again_for_the_same_run(
+    live: httpx.AsyncClient, script: Script
+) -> None:
+    async def behaviour(request: runs_pb2.StreamRunRequest) -> AsyncIterator[Any]:
+        if script.names().count("StreamRun") == 1:
+            yield HEAD
+            raise Unavailable("gone")
+        yield started()
+        yield batch("values")
+
+    script.on(StreamRun=behaviour)
+    response = await live.post(f"{RUNS}/stream", json=BODY)
+    assert (response.status_code, b"event: values" in response.content) == (200, True)
+    first, second = (request.create for _, request in script.asked)
+    assert first == second
+    assert first.run_id
 
 
 async def test_wait_answers_with_the_outcome_as_it_came(live: httpx.AsyncClient, script: Script) -> None:
