@@ -42,3 +42,15 @@ async def test_the_outcome_ends_all_waiting(outbox: Outbox) -> None:
 
 async def test_gathering_ends_in_time(outbox: Outbox) -> None:
     await asyncio.wait_for(outbox.gather(0.001), 5)
+
+
+async def test_gathering_goes_on_until_what_was_sent_is_acknowledged(outbox: Outbox) -> None:
+    outbox.put("values", b"{}")
+    batch = outbox.take()
+    task = asyncio.create_task(outbox.gather(0))
+    timer = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.001, timer.set_result, None)  # due after the gathering's own
+    await timer
+    assert not task.done()
+    outbox.acknowledge(batch)
+    await asyncio.wait_for(task, 5)

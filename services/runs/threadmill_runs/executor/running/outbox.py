@@ -30,6 +30,8 @@ class Outbox:
         self._closed = False
         self._waiting: list[asyncio.Future[None]] = []
         self._gathering: asyncio.Future[None] | None = None
+        self._gathered_long_enough = False
+        self._taken_events = after
 
     @property
     def last_seq(self) -> int:
@@ -72,15 +74,28 @@ class Outbox:
         await self._arrived.wait()
 
     async def gather(self, seconds: float) -> None:
-        """Waits so long for events to come together, but for nothing if somebody waits for those that are there."""
+        """Waits at least so long for events to come together, and until what was taken before is acknowledged.
+
+        So batches are small where they travel fast, and grow with the load. Returns at once if somebody waits for the
+        events that are there.
+        """
         if self._waiting:
             return
         gathering = self._gathering = self._control.create_future()
-        end = self._control.call_later(seconds, _resolve, gathering)
+        self._gathered_long_enough = False
+        end = self._control.call_later(seconds, self._gathered)
         try:
             await gathering
         finally:
             end.cancel()
+
+    def _gathered(self) -> None:
+        self._gathered_long_enough = True
+        self._end_gathering()
+
+    def _end_gathering(self) -> None:
+        if self._gathering is not None and self._gathered_long_enough and self._taken_events <= self._acked_events:
+            _resolve(self._gathering)
 
     def hurry(self) -> None:
         """Ends the waiting of `arrival` and `gather`."""
@@ -97,6 +112,7 @@ class Outbox:
         while self._fresh and len(batch) < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
             batch.append(self._fresh.popleft())
             size += len(batch[-1].data_json)
+        self._taken_events += len(batch)
         if self._fresh:
             self._arrived.set()
         return batch
@@ -107,6 +123,7 @@ class Outbox:
         self._acked_events += len(batch)
         if not self._full():
             self._release()
+        self._end_gathering()
         self._tell_waiting()
 
     async def delivered(self) -> None:

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 RECONNECT_SECONDS = 0.2
 # After a batch, so long tokens gather for the next one: fewer messages per token at no visible delay.
-GATHER_SECONDS = 0.003
+GATHER_SECONDS = 0.008
 # What may pass when the call is repeated; everything else is an answer.
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 # May be a passing trouble or a defect: so many calls in a row that get nothing acknowledged make it a defect.
