@@ -39,6 +39,21 @@ async def test_a_short_run_is_followed_without_redis(system, redis, monkeypatch)
     assert numbers(events) == list(range(5))
 
 
+async def test_a_longer_run_whose_events_come_here_is_followed_without_redis_too(system, redis, monkeypatch):
+    monkeypatch.setattr(watching, "LOCAL_SECONDS", 0.05)
+    monkeypatch.setattr(watching, "HOME_SECONDS", 3600)
+    executor = await system.executor().attach()
+    await executor_known(system, executor)
+    call = await stream(system, await system.thread())
+    assignment = await executor.assignment()
+    async with executor.reporting(assignment) as report:
+        await report.send(("values", {"n": 0}))
+        await asyncio.sleep(0.1)  # past the moment at which Redis would be asked for a run that reports elsewhere
+        assert await subscribed(redis) == []
+    await executor.finish(assignment, ("values", {"n": 1}), first_seq=2, values_json=b"{}")
+    assert numbers(await system.collect(call)) == [0, 1]
+
+
 async def executor_known(system, executor):
     """The dispatcher has asked the queue for it once."""
     await system.create()

@@ -143,6 +143,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         header = first.header
         if not is_uuid(header.fence.run_id) or not is_uuid(header.thread_id):
             raise InvalidArgument("the first message of Report must be `header`, with a run and its thread")
+        self._dispatcher.report_begun(header.fence)
         # Position of the event that has to come next; 0: unknown.
         expected = header.next_seq
         async for request in request_iterator:

@@ -3,8 +3,8 @@
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import grpc
 import structlog
@@ -23,8 +23,9 @@ from threadmill_runs.queue.run import CancelAction, Run
 
 log = structlog.get_logger(__name__)
 
-# A run that is over so soon is followed without Redis.
+# A run that is over so soon is followed without Redis; if its events come to this replica, it may take longer.
 LOCAL_SECONDS = 0.05
+HOME_SECONDS = 1.0
 # A create that fails after so long is not worth repeating. The metadata is a server's word to gRPC's retries (gRFC A6).
 PATIENCE_SECONDS = 3.0
 DO_NOT_REPEAT = (("grpc-retry-pushback-ms", "-1"),)
@@ -34,10 +35,11 @@ DISCONNECTED = "client disconnected from the run stream (on_disconnect=cancel)"
 class Watching:
     """Brings clients and runs together."""
 
-    def __init__(self, acceptor: Acceptor, canceller: Canceller, hub: Hub) -> None:
+    def __init__(self, acceptor: Acceptor, canceller: Canceller, hub: Hub, reports_here: Callable[[str], bool]) -> None:
         self._acceptor = acceptor
         self._canceller = canceller
         self._hub = hub
+        self._reports_here = reports_here
         self._cancelling: set[asyncio.Task[None]] = set()
         self._attaching: set[asyncio.Task[None]] = set()
         # Set when the process is told to stop.
@@ -87,11 +89,27 @@ class Watching:
                 await subscription.attach()
             yield accepted.run
             return
-        attaching = asyncio.get_running_loop().call_later(LOCAL_SECONDS, self._attach, subscription)
-        try:
+        with self._attaching_soon(subscription, accepted.run.run_id):
             yield accepted.run
+
+    @contextmanager
+    def _attaching_soon(self, subscription: Subscription, run_id: str) -> Iterator[None]:
+        """Asks Redis for the events of a run that is still followed after a while."""
+        later = asyncio.get_running_loop().call_later
+        timer: asyncio.TimerHandle
+
+        def decide() -> None:
+            nonlocal timer
+            if self._reports_here(run_id):
+                timer = later(HOME_SECONDS, self._attach, subscription)
+            else:
+                self._attach(subscription)
+
+        timer = later(LOCAL_SECONDS, decide)
+        try:
+            yield
         finally:
-            attaching.cancel()
+            timer.cancel()
 
     def _attach(self, subscription: Subscription) -> None:
         task = asyncio.create_task(subscription.attach())

@@ -164,7 +164,7 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
         run = await repo.get(run_id)
         return run is not None and run.resumable
 
-    watching = Watching(acceptor, canceller, hub)
+    watching = Watching(acceptor, canceller, hub, dispatcher.reports_here)
     runs = RunsServicer(
         acceptor,
         repo,

@@ -8,6 +8,9 @@ from threadmill_protos.runs.v1 import executors_pb2
 
 # Messages that an executor may leave unread before its stream is given up, beyond what its slots explain.
 OUTBOX_SPARE = 1000
+# An executor whose reports of so many runs on end came to the replica of its stream will send the next one there too:
+# no proxy in between deals its calls out.
+REPORTS_ON_END = 16
 
 
 @dataclass(slots=True)
@@ -21,6 +24,9 @@ class Attachment:
     held: dict[str, int] = field(default_factory=dict)
     # Those of them that were claimed here and need nothing but their state to end well: no webhook, nothing to delete.
     plain: set[str] = field(default_factory=set)
+    # Those of them whose reports come to this replica, and how many of the runs before did, on end.
+    reported: set[str] = field(default_factory=set)
+    reported_on_end: int = 0
     # Slots kept for runs that are being created, and for what the claim that is under way may bring.
     reserved: int = 0
     claiming: int = 0
@@ -63,6 +69,12 @@ class Attachment:
         if self.held.get(fence.run_id) == fence.token:
             del self.held[fence.run_id]
             self.plain.discard(fence.run_id)
+            self.reported_on_end = self.reported_on_end + 1 if fence.run_id in self.reported else 0
+            self.reported.discard(fence.run_id)
+
+    def reports_here(self, run_id: str) -> bool:
+        """Whether the events of a run that it holds come, or will come, to this replica."""
+        return run_id in self.reported or self.reported_on_end >= REPORTS_ON_END
 
 
 @dataclass(eq=False, slots=True)

@@ -114,6 +114,16 @@ class Dispatcher:
             for each in self._attachments.values()
         )
 
+    def report_begun(self, fence: common_pb2.Fence) -> None:
+        """The events of an attempt come to this replica."""
+        for attachment in self._attachments.values():
+            if attachment.held.get(fence.run_id) == fence.token:
+                attachment.reported.add(fence.run_id)
+
+    def reports_here(self, run_id: str) -> bool:
+        """Whether the events of a run come to this replica, as far as can be known."""
+        return any(run_id in each.held and each.reports_here(run_id) for each in self._attachments.values())
+
     def attach(self, attachment: Attachment) -> None:
         """An executor is here; an older stream of the same executor is replaced. Unavailable once stopped."""
         if self._stopped:
