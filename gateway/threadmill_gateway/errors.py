@@ -38,6 +38,7 @@ TABLE: Mapping[str, tuple[int, str | None]] = {
     "EMBEDDING_FAILED": (502, None),
     "EMBEDDER_UNAVAILABLE": (503, None),
     "INDEX_MISMATCH": (503, None),
+    "STATE_CONTENDED": (409, None),
     "FENCED": (409, None),
     "INVALID_ARGUMENT": (422, None),
     "NOT_FOUND": (404, None),

@@ -1,10 +1,13 @@
 """Threads through the SDK: create, get, search, count, update, copy, prune, delete."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
+
+from .driving import until
 
 UNKNOWN = "0195f000-0000-7000-8000-0000000fffff"
 
@@ -171,3 +174,22 @@ async def test_thread_with_a_time_to_live_shows_when_it_expires(client: LangGrap
     shown = await client.threads.get(thread["thread_id"], include=["ttl"])
     assert shown["ttl"]["strategy"] == "delete"
     assert shown["ttl"]["ttl_minutes"] == 60
+
+
+async def test_a_thread_deleted_while_runs_are_created_leaves_none_behind(client: LangGraphClient) -> None:
+    async def pair() -> str:
+        thread_id = (await client.threads.create())["thread_id"]
+        created = client.runs.create(thread_id, "echo", input={"text": "hi"})
+        await asyncio.gather(created, client.threads.delete(thread_id), return_exceptions=True)
+        return thread_id
+
+    async def is_over(thread_id: str) -> bool:
+        try:
+            runs = await client.runs.list(thread_id)
+        except NotFoundError:
+            return True
+        return not any(run["status"] in ("pending", "running") for run in runs)
+
+    async with asyncio.timeout(10):  # far less than a lease
+        for thread_id in await asyncio.gather(*(pair() for _ in range(20))):
+            await until(lambda thread_id=thread_id: is_over(thread_id))

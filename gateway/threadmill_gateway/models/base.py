@@ -57,4 +57,6 @@ _UUID = Field(json_schema_extra={"format": "uuid"})
 ThreadId = Annotated[str, AfterValidator(lambda text: _uuid("thread", text)), _UUID]
 AssistantId = Annotated[str, AfterValidator(lambda text: _uuid("assistant", text)), _UUID]
 RunId = Annotated[str, AfterValidator(lambda text: _uuid("run", text)), _UUID]
+# One that is no UUID names nothing: it is kept as it is, where reads answer for what does not exist.
+NamedCheckpoint = Annotated[str, AfterValidator(lambda text: canonical_uuid(text) or text)]
 CheckpointId = Annotated[str, AfterValidator(lambda text: canonical_uuid(text) or fail("Invalid checkpoint ID")), _UUID]

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model, Text
+from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model, NamedCheckpoint, Text
 
 
 class Checkpoint(Model):
     """Names a checkpoint. Ids that do not exist, or are malformed, name an empty state rather than fail."""
 
     thread_id: str | None = None
-    checkpoint_id: str | None = None
+    checkpoint_id: NamedCheckpoint | None = None
     checkpoint_ns: str | None = None
     checkpoint_map: JsonObject | None = None
 
@@ -31,14 +31,14 @@ class StateUpdate(Model):
     values: JsonObject | list[Any] | None = None
     as_node: Absent[Text] = None
     checkpoint: Absent[Checkpoint] = None
-    checkpoint_id: str | None = None
+    checkpoint_id: NamedCheckpoint | None = None
 
 
 class HistoryBefore(Model):
     """Exclusive bound: `{"configurable": {"checkpoint_id"}}` or, as the Python SDK sends it, the flat checkpoint."""
 
     configurable: Checkpoint | None = None
-    checkpoint_id: str | None = None
+    checkpoint_id: NamedCheckpoint | None = None
 
 
 class HistorySearch(Model):

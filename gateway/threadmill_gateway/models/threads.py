@@ -25,10 +25,10 @@ _EXTRACT_PATH = re.compile(r"[a-z]+(?:\.[^.\[\]]+|\[-?\d+\])*")
 
 
 class Ttl(Model):
-    """Time to live in minutes after the last change."""
+    """Time to live in minutes after the last change. Without a strategy the thread's own stays, at first `delete`."""
 
     ttl: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    strategy: Literal["delete", "keep_latest"] = "delete"
+    strategy: Absent[Literal["delete", "keep_latest"]] = None
 
 
 class Update(Model):

@@ -1,7 +1,9 @@
 """Assistants, their versions, and what their graphs look like."""
 
+import grpc
 from starlette.requests import Request
 from starlette.responses import Response
+from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.runs.v1 import assistants_pb2, graphs_pb2
 from threadmill_protos.threads.v1 import threads_pb2
 
@@ -119,7 +121,11 @@ async def _delete_threads(gateway: Gateway, assistant_id: str) -> None:
     )
     while rows := (await gateway.clients.ask(gateway.clients.threads.SearchThreads, question)).threads:
         for row in rows:
-            await drop_thread(gateway, row.thread_id)
+            try:
+                await drop_thread(gateway, row.thread_id)
+            except grpc.aio.AioRpcError as error:
+                if reason_of(error) != "THREAD_NOT_FOUND":  # somebody else was faster
+                    raise
 
 
 async def search_assistants(request: Request, gateway: Gateway) -> Response:

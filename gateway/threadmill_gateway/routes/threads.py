@@ -64,8 +64,8 @@ async def create_thread(request: Request, gateway: Gateway) -> Response:
 async def _apply_supersteps(gateway: Gateway, row: threads_pb2.Thread, body: ThreadCreate) -> Response:
     """Puts the thread into a state. The thread stays, whatever comes of it."""
     graph_id = orjson.loads(row.metadata_json or b"{}").get("graph_id")
-    if not graph_id:
-        return _created_with_problems(row.thread_id, "it has no metadata.graph_id, so its state could not be set")
+    if not graph_id or not isinstance(graph_id, str):
+        return _created_with_problems(row.thread_id, "metadata.graph_id names no graph, so its state could not be set")
     steps = [step.model_dump() for step in body.supersteps or ()]
     question = graphs_pb2.BulkUpdateStateRequest(
         graph=graphs_pb2.GraphRequest(graph_id=graph_id),
@@ -76,7 +76,7 @@ async def _apply_supersteps(gateway: Gateway, row: threads_pb2.Thread, body: Thr
         await gateway.clients.ask(gateway.clients.graphs.BulkUpdateState, question)
     except grpc.aio.AioRpcError as error:
         status, text = http_of(error)
-        if status in (400, 422) or status >= 500:
+        if status != 404:  # also 409: the thread was there before, and has active runs
             raise
         return _created_with_problems(row.thread_id, text)
     fresh = threads_pb2.GetThreadRequest(thread_id=row.thread_id)
@@ -90,7 +90,8 @@ def _created_with_problems(thread_id: str, problem: str) -> Response:
 def _ttl(ttl: Ttl | None) -> threads_pb2.ThreadTtl | None:
     if ttl is None:
         return None
-    return threads_pb2.ThreadTtl(strategy=STRATEGIES[ttl.strategy], ttl_minutes=ttl.ttl)
+    strategy = STRATEGIES[ttl.strategy] if ttl.strategy else threads_pb2.TTL_STRATEGY_UNSPECIFIED
+    return threads_pb2.ThreadTtl(strategy=strategy, ttl_minutes=ttl.ttl)
 
 
 async def get_thread(request: Request, gateway: Gateway) -> Response:
@@ -133,10 +134,12 @@ async def delete_thread(request: Request, gateway: Gateway) -> Response:
 
 
 async def drop_thread(gateway: Gateway, thread_id: str) -> None:
-    """Deletes a thread with its runs. Raises the services' errors."""
+    """Deletes a thread with its runs, and those that were being created meanwhile. Raises the services' errors."""
     clients = gateway.clients
-    await clients.ask(clients.runs.DeleteThreadRuns, runs_pb2.DeleteThreadRunsRequest(thread_id=thread_id))
+    runs = runs_pb2.DeleteThreadRunsRequest(thread_id=thread_id)
+    await clients.ask(clients.runs.DeleteThreadRuns, runs)
     await clients.ask(clients.threads.DeleteThread, threads_pb2.DeleteThreadRequest(thread_id=thread_id))
+    await clients.ask(clients.runs.DeleteThreadRuns, runs)
 
 
 async def search_threads(request: Request, gateway: Gateway) -> Response:
@@ -201,6 +204,8 @@ async def prune_threads(request: Request, gateway: Gateway) -> Response:
         await _delete_runs(gateway, body.thread_ids)
     question = threads_pb2.PruneThreadsRequest(thread_ids=body.thread_ids, strategy=STRATEGIES[body.strategy])
     found = await gateway.clients.ask(gateway.clients.threads.PruneThreads, question)
+    if body.strategy == "delete":  # as drop_thread
+        await _delete_runs(gateway, body.thread_ids)
     return encode.document_response({"pruned_count": found.pruned_count})
 
 

@@ -27,7 +27,7 @@ from threadmill_threads.checkpoints import (
 )
 from threadmill_threads.database import Database
 from threadmill_threads.domain import RunEnding, ThreadId, Ttl
-from threadmill_threads.errors import ChunksUnknown, Fenced
+from threadmill_threads.errors import ChunksUnknown, Fenced, ThreadNotFound
 from threadmill_threads.pruning import Pruning
 from threadmill_threads.resting import ending_columns
 
@@ -47,7 +47,7 @@ class CheckpointsRepo:
         self._list_batch = list_batch
 
     async def read(self, thread_id: ThreadId, key: CheckpointKey, fence: Fence | None) -> Read:
-        """A checkpoint, the latest if the key has no id. Raises Fenced, also when a fenced reader's thread is gone."""
+        """A checkpoint, the latest if the key has no id. Raises Fenced; ThreadNotFound for a fenced reader."""
         floor, ceiling = _range(key.checkpoint_id)
         where = {"thread_id": thread_id, "checkpoint_ns": key.checkpoint_ns, "floor": floor, "ceiling": ceiling}
         async with self._database.connection() as connection:
@@ -55,7 +55,9 @@ class CheckpointsRepo:
                 row = await self._queries.read_checkpoint(connection, **where)
             else:
                 row = await self._queries.take_over(connection, run_id=fence.run_id, token=fence.token, **where)
-        if fence is not None and (row is None or row["fence"] != fence.token):
+        if fence is not None and row is None:
+            raise ThreadNotFound.of(thread_id)
+        if fence is not None and row["fence"] != fence.token:
             raise Fenced.of(thread_id, fence.token)
         found = to_checkpoint(row) if row["checkpoint_id"] is not None else None
         return Read(
@@ -102,8 +104,8 @@ class CheckpointsRepo:
         """Stores a batch and ends the run of the fence, if asked to, all or nothing, in one statement.
 
         Answers the epoch of the chunks; 0 if the run that is to end has ended before, and may write no more: this call
-        is a repetition then, or its attempt is not the one that counts. Raises Fenced, ChunksUnknown. Without a fence
-        a missing thread is created.
+        is a repetition then, or its attempt is not the one that counts. Raises Fenced, ChunksUnknown, and with a
+        fence ThreadNotFound; without one a missing thread is created.
         """
         run_id, token = (fence.run_id, fence.token) if fence else (None, None)
         parameters = {"token": token, "run_id": run_id, **columns(batch), **ending_columns(ending)}
@@ -116,7 +118,9 @@ class CheckpointsRepo:
                 gate = await self._queries.write_gate(connection, thread_id=thread_id, ended_run_id=ended_run_id)
                 if ending is not None and gate is not None and not gate["is_active"]:
                     return 0
-                if token is not None and (gate is None or gate["fence"] > token):
+                if token is not None and gate is None:
+                    raise ThreadNotFound.of(thread_id)
+                if token is not None and gate["fence"] > token:
                     raise Fenced.of(thread_id, token)
                 if batch.chunk_epoch not in (0, gate and gate["chunk_epoch"]):
                     raise ChunksUnknown(f"Chunks of thread {thread_id} may have been deleted; send them all")

@@ -96,9 +96,14 @@ def json_object(data: bytes, name: str) -> Json | None:
 
 def ttl(message: pb.ThreadTtl) -> Ttl:
     """Raises InvalidArgument for minutes that are not positive."""
+    return Ttl(strategy(message.strategy), ttl_minutes(message))
+
+
+def ttl_minutes(message: pb.ThreadTtl) -> float:
+    """Raises InvalidArgument for minutes that are not positive."""
     if not 0 < message.ttl_minutes <= MAX_TTL_MINUTES:
         raise InvalidArgument("ttl must be a positive number of minutes")
-    return Ttl(strategy(message.strategy), message.ttl_minutes)
+    return message.ttl_minutes
 
 
 def strategy(value: pb.TtlStrategy.ValueType) -> TtlStrategy:

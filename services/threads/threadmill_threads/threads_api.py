@@ -47,7 +47,8 @@ class ThreadsApi(threads_pb2_grpc.ThreadsServicer):
         row = await self._repo.update(
             decoding.thread_id(request.thread_id),
             decoding.json_object(request.metadata_json, "metadata") or decoding.EMPTY,
-            decoding.ttl(request.ttl) if request.HasField("ttl") else None,
+            decoding.ttl_minutes(request.ttl) if request.HasField("ttl") else None,
+            decoding.strategy(request.ttl.strategy) if request.ttl.strategy else None,
         )
         return encoding.thread(row)
 

@@ -55,11 +55,17 @@ class ThreadsRepo:
         async with self._database.connection() as connection:
             return _found(await self._queries.get_thread(connection, thread_id=thread_id), thread_id)
 
-    async def update(self, thread_id: ThreadId, metadata: Json, ttl: Ttl | None) -> Thread:
-        """Merges metadata, replaces the TTL if one is given. Raises ThreadNotFound."""
+    async def update(
+        self, thread_id: ThreadId, metadata: Json, ttl_minutes: float | None, ttl_strategy: TtlStrategy | None
+    ) -> Thread:
+        """Merges metadata, sets the TTL if one is given; without a strategy its own stays. Raises ThreadNotFound."""
         async with self._database.connection() as connection:
             row = await self._queries.update_thread(
-                connection, thread_id=thread_id, metadata=metadata, **self._ttl(ttl)
+                connection,
+                thread_id=thread_id,
+                metadata=metadata,
+                ttl_minutes=ttl_minutes,
+                ttl_strategy=ttl_strategy and ttl_strategy.value,
             )
         return _found(row, thread_id)
 

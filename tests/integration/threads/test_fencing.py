@@ -50,10 +50,15 @@ async def test_the_end_of_a_run_shuts_it_out_itself(service, steps, thread_id):
     await steps.write(service, thread_id, steps.put("3"), fence=fence(5))
 
 
-async def test_a_run_on_a_deleted_thread_is_fenced(service, steps, thread_id):
+async def test_a_run_on_a_deleted_thread_is_told_so_and_makes_none(service, steps, thread_id):
     await service.threads.DeleteThread(threads_pb2.DeleteThreadRequest(thread_id=thread_id))
-    await assert_fenced(steps.write(service, thread_id, steps.put("1"), fence=fence(1)))
-    await assert_fenced(steps.read(service, thread_id, fence=fence(1)))
+    for call in (
+        steps.write(service, thread_id, steps.put("1"), fence=fence(1)),
+        steps.read(service, thread_id, fence=fence(1)),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        assert reason_of(refused.value) == "THREAD_NOT_FOUND"
     assert await service.sql.fetchval("SELECT count(*) FROM threads.thread") == 0
 
 

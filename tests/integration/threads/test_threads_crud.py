@@ -105,3 +105,14 @@ async def test_delete_while_busy(service):
     await service.threads.DeleteThread(pb.DeleteThreadRequest(thread_id=thread_id))
     await service.threads.EndRun(pb.EndRunRequest(thread_id=thread_id, fence={"run_id": run_id, "token": 1}))
     assert (await reason(service.threads.GetThread(pb.GetThreadRequest(thread_id=thread_id))))[0] == "THREAD_NOT_FOUND"
+
+
+async def test_a_new_ttl_without_strategy_keeps_the_old_one(service):
+    keep = pb.ThreadTtl(strategy=pb.TTL_STRATEGY_KEEP_LATEST, ttl_minutes=9)
+    for first, expected in ((keep, pb.TTL_STRATEGY_KEEP_LATEST), (None, pb.TTL_STRATEGY_DELETE)):
+        made = await service.threads.CreateThread(pb.CreateThreadRequest(ttl=first))
+        await service.threads.UpdateThread(
+            pb.UpdateThreadRequest(thread_id=made.thread_id, ttl=pb.ThreadTtl(ttl_minutes=5))
+        )
+        found = await service.threads.GetThread(pb.GetThreadRequest(thread_id=made.thread_id, include_ttl=True))
+        assert (found.ttl.strategy, found.ttl.ttl_minutes) == (expected, 5)

@@ -245,6 +245,10 @@ def test_malformed_supersteps(document: Any) -> None:
         supersteps(document)
 
 
+def test_an_update_of_pairs() -> None:
+    assert to_command({"update": [["a", 1], ["b", [2]]]}).update == [("a", 1), ("b", [2])]
+
+
 def test_commands() -> None:
     command = to_command({"update": {"a": 1}, "resume": "y", "goto": [{"node": "n", "input": 2}, "m"]})
     assert (command.update, command.resume) == ({"a": 1}, "y")

@@ -114,7 +114,7 @@ async def test_delete_with_threads_deletes_page_by_page_and_the_assistant_last(
     wanted = script.last("SearchThreads").filter.metadata_json
     assert orjson.loads(wanted) == {"assistant_id": ASSISTANT_ID}
     assert script.last("DeleteThread").thread_id == THREAD_ID
-    assert script.names()[-3:] == ["DeleteThread", "SearchThreads", "DeleteAssistant"]
+    assert script.names()[-4:] == ["DeleteThread", "DeleteThreadRuns", "SearchThreads", "DeleteAssistant"]
 
 
 async def test_search(client: httpx.AsyncClient, script: Script) -> None:

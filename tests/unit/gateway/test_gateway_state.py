@@ -165,3 +165,14 @@ async def test_checkpoint_that_the_latest_run_started_from_does_not_bind_reads(
     script.on(GetThread=thread_row(config_json=orjson.dumps(config)), GetState=STATE)
     await client.get(f"{BASE}/state")
     assert orjson.loads(script.last("GetState").graph.config_json) == {"configurable": {"model": "m"}, "tags": []}
+
+
+async def test_a_checkpoint_id_may_be_spelled_in_any_way(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(
+        GetThread=thread_row(), GetState=graphs_pb2.JsonDocument(json=b"{}"), GetHistory=graphs_pb2.JsonDocument()
+    )
+    shouted = CHECKPOINT_ID.upper()
+    await client.get(f"/threads/{THREAD_ID}/state/{shouted}")
+    assert orjson.loads(script.last("GetState").checkpoint_json) == {"checkpoint_id": CHECKPOINT_ID}
+    await client.get(f"/threads/{THREAD_ID}/history", params={"before": shouted})
+    assert orjson.loads(script.last("GetHistory").before_json) == {"checkpoint_id": CHECKPOINT_ID}

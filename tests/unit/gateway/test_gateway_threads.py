@@ -23,7 +23,7 @@ async def test_create_mints_an_id_and_asks_idempotently(client: httpx.AsyncClien
     assert asked.thread_id[14] == "7"
     assert asked.if_exists == threads_pb2.IF_EXISTS_DO_NOTHING
     assert asked.metadata_json == b'{"a":1}'
-    assert asked.ttl == threads_pb2.ThreadTtl(strategy=threads_pb2.TTL_STRATEGY_DELETE, ttl_minutes=5)
+    assert asked.ttl == threads_pb2.ThreadTtl(ttl_minutes=5)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,11 @@ async def test_supersteps_set_the_state_and_answer_with_the_thread_as_it_is_then
     assert orjson.loads(asked.supersteps_json)[0]["updates"][0]["as_node"] == "a"
 
 
-async def test_supersteps_without_graph_id_answer_201(client: httpx.AsyncClient, script: Script) -> None:
-    script.on(CreateThread=thread_row(metadata_json=b"{}"))
+@pytest.mark.parametrize("metadata", [b"{}", b'{"graph_id":5}', b'{"graph_id":""}'])
+async def test_supersteps_without_graph_id_answer_201(
+    client: httpx.AsyncClient, script: Script, metadata: bytes
+) -> None:
+    script.on(CreateThread=thread_row(metadata_json=metadata))
     response = await client.post("/threads", json={"supersteps": [{"updates": []}]})
     assert response.status_code == 201
     assert "was created, but there were problems" in response.json()["detail"]
@@ -109,6 +112,15 @@ async def test_supersteps_of_an_unknown_node_answer_400(client: httpx.AsyncClien
     script.on(CreateThread=thread_row(), BulkUpdateState=reason("USER_ERROR", "Node zzz does not exist"))
     response = await client.post("/threads", json={"supersteps": [{"updates": []}]})
     assert (response.status_code, response.json()) == (400, {"detail": "Node zzz does not exist"})
+
+
+async def test_supersteps_of_a_thread_that_was_there_and_is_busy_answer_409(
+    client: httpx.AsyncClient, script: Script
+) -> None:
+    script.on(CreateThread=thread_row(), BulkUpdateState=reason("THREAD_BUSY", "busy"))
+    body = {"thread_id": THREAD_ID, "if_exists": "do_nothing", "supersteps": [{"updates": []}]}
+    response = await client.post("/threads", json=body)
+    assert (response.status_code, response.json()) == (409, {"detail": "busy"})
 
 
 async def test_get(client: httpx.AsyncClient, script: Script) -> None:
@@ -161,9 +173,17 @@ async def test_patch_merges_and_can_answer_minimally(client: httpx.AsyncClient, 
     assert script.last("UpdateThread").metadata_json == b""
 
 
-async def test_delete_stops_runs_before_the_thread_goes(client: httpx.AsyncClient, script: Script) -> None:
+async def test_a_ttl_without_strategy_leaves_the_threads_own(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(UpdateThread=thread_row())
+    await client.patch(BASE, json={"ttl": {"ttl": 5}})
+    assert script.last("UpdateThread").ttl == threads_pb2.ThreadTtl(ttl_minutes=5)
+
+
+async def test_delete_stops_runs_before_and_those_created_meanwhile_after_the_thread_goes(
+    client: httpx.AsyncClient, script: Script
+) -> None:
     assert (await client.delete(BASE)).status_code == 204
-    assert script.names() == ["DeleteThreadRuns", "DeleteThread"]
+    assert script.names() == ["DeleteThreadRuns", "DeleteThread", "DeleteThreadRuns"]
 
 
 async def test_search_asks_for_a_page_and_reports_more(client: httpx.AsyncClient, script: Script) -> None:
@@ -237,7 +257,7 @@ async def test_copy(client: httpx.AsyncClient, script: Script) -> None:
     assert "values" not in copy
 
 
-@pytest.mark.parametrize(("strategy", "stops"), [("delete", 2), ("keep_latest", 0)])
+@pytest.mark.parametrize(("strategy", "stops"), [("delete", 4), ("keep_latest", 0)])
 async def test_prune_stops_runs_of_threads_that_go(
     client: httpx.AsyncClient, script: Script, strategy: str, stops: int
 ) -> None:

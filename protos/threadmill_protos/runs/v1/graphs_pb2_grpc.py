@@ -122,6 +122,7 @@ class GraphsServicer:
 
     def UpdateState(self, request, context):
         """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
+        STATE_CONTENDED (ABORTED) if others changed the state during each of many attempts;
         CHECKPOINT_NOT_FOUND (NOT_FOUND) if it is to build on a checkpoint that the thread does not have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -48,6 +48,7 @@ class GraphsStub:
     """Snapshot of a thread's state as the REST ThreadState."""
     UpdateState: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.UpdateStateRequest, _graphs_pb2.JsonDocument]
     """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
+    STATE_CONTENDED (ABORTED) if others changed the state during each of many attempts;
     CHECKPOINT_NOT_FOUND (NOT_FOUND) if it is to build on a checkpoint that the thread does not have.
     """
     BulkUpdateState: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.BulkUpdateStateRequest, _graphs_pb2.JsonDocument]
@@ -75,6 +76,7 @@ class GraphsAsyncStub(GraphsStub):
     """Snapshot of a thread's state as the REST ThreadState."""
     UpdateState: _aio.UnaryUnaryMultiCallable[_graphs_pb2.UpdateStateRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
     """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
+    STATE_CONTENDED (ABORTED) if others changed the state during each of many attempts;
     CHECKPOINT_NOT_FOUND (NOT_FOUND) if it is to build on a checkpoint that the thread does not have.
     """
     BulkUpdateState: _aio.UnaryUnaryMultiCallable[_graphs_pb2.BulkUpdateStateRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
@@ -135,6 +137,7 @@ class GraphsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_graphs_pb2.JsonDocument, _abc.Awaitable[_graphs_pb2.JsonDocument]]:
         """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
+        STATE_CONTENDED (ABORTED) if others changed the state during each of many attempts;
         CHECKPOINT_NOT_FOUND (NOT_FOUND) if it is to build on a checkpoint that the thread does not have.
         """
 

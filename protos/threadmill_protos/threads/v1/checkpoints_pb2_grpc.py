@@ -85,7 +85,7 @@ class CheckpointsServicer:
     def GetCheckpoint(self, request, context):
         """Reads one checkpoint with its channel values and pending writes, in one round trip to the database.
         With a fence, first makes it the thread's current one: from then on older attempts cannot write.
-        FENCED (ABORTED) if the token is stale. A missing checkpoint is an empty response, not an error.
+        FENCED (ABORTED) if the token is stale; THREAD_NOT_FOUND with a fence. A missing checkpoint is an empty response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,8 +100,8 @@ class CheckpointsServicer:
 
     def WriteCheckpoints(self, request, context):
         """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
-        write again replaces or keeps the stored one. FENCED if the token is stale or, with a token, the thread
-        is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
+        write again replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the
+        thread is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
         fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
         every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
         nothing.

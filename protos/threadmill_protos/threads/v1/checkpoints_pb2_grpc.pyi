@@ -37,14 +37,14 @@ class CheckpointsStub:
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoints_pb2.GetCheckpointRequest, _checkpoints_pb2.GetCheckpointResponse]
     """Reads one checkpoint with its channel values and pending writes, in one round trip to the database.
     With a fence, first makes it the thread's current one: from then on older attempts cannot write.
-    FENCED (ABORTED) if the token is stale. A missing checkpoint is an empty response, not an error.
+    FENCED (ABORTED) if the token is stale; THREAD_NOT_FOUND with a fence. A missing checkpoint is an empty response.
     """
     ListCheckpoints: _grpc.UnaryStreamMultiCallable[_checkpoints_pb2.ListCheckpointsRequest, _checkpoints_pb2.Checkpoint]
     """Streams checkpoints newest first."""
     WriteCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoints_pb2.WriteCheckpointsRequest, _checkpoints_pb2.WriteCheckpointsResponse]
     """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
-    write again replaces or keeps the stored one. FENCED if the token is stale or, with a token, the thread
-    is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
+    write again replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the
+    thread is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
     fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
     every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
     nothing.
@@ -70,14 +70,14 @@ class CheckpointsAsyncStub(CheckpointsStub):
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoints_pb2.GetCheckpointRequest, _checkpoints_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """Reads one checkpoint with its channel values and pending writes, in one round trip to the database.
     With a fence, first makes it the thread's current one: from then on older attempts cannot write.
-    FENCED (ABORTED) if the token is stale. A missing checkpoint is an empty response, not an error.
+    FENCED (ABORTED) if the token is stale; THREAD_NOT_FOUND with a fence. A missing checkpoint is an empty response.
     """
     ListCheckpoints: _aio.UnaryStreamMultiCallable[_checkpoints_pb2.ListCheckpointsRequest, _checkpoints_pb2.Checkpoint]  # type: ignore[assignment]
     """Streams checkpoints newest first."""
     WriteCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoints_pb2.WriteCheckpointsRequest, _checkpoints_pb2.WriteCheckpointsResponse]  # type: ignore[assignment]
     """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
-    write again replaces or keeps the stored one. FENCED if the token is stale or, with a token, the thread
-    is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
+    write again replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the
+    thread is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
     fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
     every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
     nothing.
@@ -106,7 +106,7 @@ class CheckpointsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_checkpoints_pb2.GetCheckpointResponse, _abc.Awaitable[_checkpoints_pb2.GetCheckpointResponse]]:
         """Reads one checkpoint with its channel values and pending writes, in one round trip to the database.
         With a fence, first makes it the thread's current one: from then on older attempts cannot write.
-        FENCED (ABORTED) if the token is stale. A missing checkpoint is an empty response, not an error.
+        FENCED (ABORTED) if the token is stale; THREAD_NOT_FOUND with a fence. A missing checkpoint is an empty response.
         """
 
     @_abc_1.abstractmethod
@@ -124,8 +124,8 @@ class CheckpointsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoints_pb2.WriteCheckpointsResponse, _abc.Awaitable[_checkpoints_pb2.WriteCheckpointsResponse]]:
         """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
-        write again replaces or keeps the stored one. FENCED if the token is stale or, with a token, the thread
-        is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
+        write again replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the
+        thread is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
         fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
         every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
         nothing.

@@ -60,7 +60,7 @@ class _TtlStrategy:
 class _TtlStrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TtlStrategy.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TTL_STRATEGY_UNSPECIFIED: _TtlStrategy.ValueType  # 0
-    """Treated as DELETE."""
+    """In UpdateThread the thread's own, if it has a TTL; else treated as DELETE."""
     TTL_STRATEGY_DELETE: _TtlStrategy.ValueType  # 1
     """Deletes the thread."""
     TTL_STRATEGY_KEEP_LATEST: _TtlStrategy.ValueType  # 2
@@ -70,7 +70,7 @@ class TtlStrategy(_TtlStrategy, metaclass=_TtlStrategyEnumTypeWrapper):
     """What the TTL sweeper does with an expired thread."""
 
 TTL_STRATEGY_UNSPECIFIED: TtlStrategy.ValueType  # 0
-"""Treated as DELETE."""
+"""In UpdateThread the thread's own, if it has a TTL; else treated as DELETE."""
 TTL_STRATEGY_DELETE: TtlStrategy.ValueType  # 1
 """Deletes the thread."""
 TTL_STRATEGY_KEEP_LATEST: TtlStrategy.ValueType  # 2

@@ -14,7 +14,8 @@ WHERE thread.thread_id = :thread_id;
 -- name: update_thread(metadata, ttl_minutes, ttl_strategy, thread_id)^
 UPDATE threads.thread AS thread
 SET metadata = threads.merged(thread.metadata, :metadata::json),
-    ttl_strategy = CASE WHEN :ttl_minutes::double precision IS NULL THEN thread.ttl_strategy ELSE :ttl_strategy END,
+    ttl_strategy = CASE WHEN :ttl_minutes::double precision IS NULL THEN thread.ttl_strategy
+                        ELSE coalesce(:ttl_strategy, thread.ttl_strategy, 'delete') END,
     ttl_minutes = coalesce(:ttl_minutes, thread.ttl_minutes),
     updated_at = now()
 WHERE thread.thread_id = :thread_id

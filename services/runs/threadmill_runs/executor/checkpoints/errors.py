@@ -2,6 +2,7 @@
 
 import grpc
 from threadmill_chassis.errors import DomainError
+from threadmill_chassis.grpc_errors import reason_of
 
 
 class LeaseLost(DomainError):
@@ -9,6 +10,18 @@ class LeaseLost(DomainError):
 
     status = grpc.StatusCode.ABORTED
     reason = "FENCED"
+
+
+class ThreadDeleted(RuntimeError):
+    """The thread was deleted while its run was under way: no attempt can write any more, so the run ends with this."""
+
+    def __init__(self) -> None:
+        super().__init__("the thread was deleted while the run was under way")
+
+
+def is_thread_deleted(error: BaseException) -> bool:
+    """Whether a fenced call was refused because its thread is gone."""
+    return isinstance(error, grpc.aio.AioRpcError) and reason_of(error) == "THREAD_NOT_FOUND"
 
 
 class SaverClosed(DomainError):

@@ -24,7 +24,7 @@ from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc, 
 
 from threadmill_runs.executor.checkpoints import chunking, wire
 from threadmill_runs.executor.checkpoints.bridge import ControlLoopBridge
-from threadmill_runs.executor.checkpoints.errors import LeaseLost
+from threadmill_runs.executor.checkpoints.errors import LeaseLost, ThreadDeleted, is_thread_deleted
 from threadmill_runs.executor.checkpoints.head import Head
 from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks
 from threadmill_runs.executor.checkpoints.outages import CALL_TIMEOUT_SECONDS, through_outages
@@ -279,13 +279,15 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     # The calls, all on the control loop
 
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """One call, after the writes queued before it; a lost fence becomes LeaseLost."""
+        """One call, after the writes queued before it; a lost fence becomes LeaseLost, a lost thread ThreadDeleted."""
         await self._writes.settled()
         try:
             return await through_outages(call)
         except grpc.aio.AioRpcError as error:
             if reason_of(error) == LeaseLost.reason:
                 raise self._writes.fenced() from error
+            if self._fence is not None and is_thread_deleted(error):
+                raise ThreadDeleted from error
             raise
 
     def _get(self, config: RunnableConfig) -> Coroutine[Any, Any, checkpoints_pb2.GetCheckpointResponse]:

@@ -21,7 +21,7 @@ from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc, threads_pb2
 
-from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
+from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed, ThreadDeleted, is_thread_deleted
 from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks
 from threadmill_runs.executor.checkpoints.outages import CALL_TIMEOUT_SECONDS, through_outages
 from threadmill_runs.executor.checkpoints.queued import Chunks, Ending, Op, Write, answer, fresh
@@ -305,6 +305,8 @@ class WriteQueue:
     async def _failed(self, writes: list[Write], ending: Ending | None, error: Exception) -> None:
         if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) == LeaseLost.reason:
             error = self.fenced()
+        elif self._fence is not None and is_thread_deleted(error):
+            error = ThreadDeleted()
         elif ending is not None:
             # Perhaps the end alone was at fault; then the runs api shall try it, and tell what is wrong with it.
             log.warning("run_end_not_taken", run_id=self._fence and self._fence.run_id, error=repr(error))

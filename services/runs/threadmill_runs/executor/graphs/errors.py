@@ -32,11 +32,11 @@ class UserError(DomainError):
     reason = "USER_ERROR"
 
 
-class ThreadBusy(DomainError):
-    """The thread's state cannot be updated now: others are changing it."""
+class StateContended(DomainError):
+    """The thread's state changed during each of many attempts to update it."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "THREAD_BUSY"
+    status = grpc.StatusCode.ABORTED
+    reason = "STATE_CONTENDED"
 
 
 class CheckpointNotFound(DomainError):

@@ -36,7 +36,18 @@ def to_command(document: object) -> Command[Any]:
         raise UserError("command must be an object")
     goto = document.get("goto") or ()
     targets = goto if isinstance(goto, list) else [goto] if goto else []
-    return Command(update=document.get("update"), resume=document.get("resume"), goto=[_target(one) for one in targets])
+    return Command(
+        update=command_update(document.get("update")),
+        resume=document.get("resume"),
+        goto=[_target(one) for one in targets],
+    )
+
+
+def command_update(update: Any) -> Any:
+    """What a command writes. In a list LangGraph knows `(key, value)` pairs by their type, which JSON does not have."""
+    if not isinstance(update, list):
+        return update
+    return [tuple(pair) if isinstance(pair, list) and len(pair) == 2 else pair for pair in update]
 
 
 def _target(target: object) -> Send | str:

@@ -1,7 +1,9 @@
 """The Graphs service: gRPC in, the user's graphs asked on their own loop, JSON out."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import grpc
 import structlog
@@ -15,7 +17,7 @@ from threadmill_protos.threads.v1 import threads_pb2
 
 from threadmill_runs.executor.checkpoints.update_saver import UpdateSaver
 from threadmill_runs.executor.encoding import decode, encode
-from threadmill_runs.executor.graphs.errors import ThreadBusy, UserError
+from threadmill_runs.executor.graphs.errors import StateContended, UserError
 from threadmill_runs.executor.graphs.introspection import drawing, schemas, subgraph_schemas
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state import SaverFactory, Subject, ThreadStates
@@ -24,8 +26,9 @@ from threadmill_runs.executor.graphs.updates import supersteps
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
-# The losers of a race repeat; each round has a winner, so this many updates at once all succeed.
-_UPDATE_ATTEMPTS = 10
+# Updates of one thread take turns here. Against those of other executors, and runs that begin and end, the losers
+# repeat; each round has a winner.
+_UPDATE_ATTEMPTS = 20
 log = structlog.get_logger(__name__)
 
 
@@ -53,6 +56,7 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
         self._states = ThreadStates(registry, saver_factory, store)
         self._store = store
         self._update_saver_factory = update_saver_factory
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def DescribeGraphs(  # noqa: N802 - gRPC's name
         self, request: graphs_pb2.DescribeGraphsRequest, context: Context
@@ -142,7 +146,7 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
     async def _update(
         self, subject: Subject, updates: list[list[StateUpdate]], checkpoint: dict[str, Any] | None
     ) -> graphs_pb2.JsonDocument:
-        """Applies updates, again from the start when another update was faster. THREAD_BUSY."""
+        """Applies updates, again from the start when another update was faster. THREAD_BUSY, STATE_CONTENDED."""
 
         async def apply() -> bytes:
             saver = self._update_saver_factory()
@@ -150,13 +154,17 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
             await saver.commit(subject.thread_id, _resting(latest))
             return encode(answer)
 
-        for _ in range(_UPDATE_ATTEMPTS):
-            try:
-                return graphs_pb2.JsonDocument(json=await self._on_user_loop(subject.graph_id, apply))
-            except grpc.aio.AioRpcError as error:
-                if reason_of(error) != "STATE_CHANGED":
-                    raise
-        raise ThreadBusy(f"Thread {subject.thread_id} changed during each of {_UPDATE_ATTEMPTS} attempts to update it")
+        turn = self._turns.setdefault(subject.thread_id, asyncio.Lock())
+        async with turn:
+            for _ in range(_UPDATE_ATTEMPTS):
+                try:
+                    return graphs_pb2.JsonDocument(json=await self._on_user_loop(subject.graph_id, apply))
+                except grpc.aio.AioRpcError as error:
+                    if reason_of(error) != "STATE_CHANGED":
+                        raise
+        raise StateContended(
+            f"Thread {subject.thread_id} changed during each of {_UPDATE_ATTEMPTS} attempts to update it; try again"
+        )
 
     async def _ask(
         self,

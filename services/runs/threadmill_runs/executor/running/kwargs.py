@@ -10,6 +10,7 @@ from langgraph.types import Command, Send
 from threadmill_protos.runs.v1 import executors_pb2
 
 from threadmill_runs.executor.encoding import decode
+from threadmill_runs.executor.graphs.updates import command_update
 
 LANGGRAPH_VERSION = version("langgraph")
 API_VERSION = version("threadmill-runs")
@@ -78,14 +79,11 @@ def _command(command: Mapping[str, Any]) -> Command[Any] | None:
     """None for a command that says nothing, which does what `input: null` does."""
     if not command.get("update") and command.get("resume") is None and not command.get("goto"):
         return None
-    update = command.get("update")
-    if isinstance(update, list):
-        update = [tuple(pair) if isinstance(pair, list) and len(pair) == 2 else pair for pair in update]
     goto = command.get("goto")
     targets = goto if isinstance(goto, list) else [goto] if goto else []
     sends = [Send(each["node"], each.get("input")) if isinstance(each, dict) else each for each in targets]
     # What goes nowhere is as it was given: events show it.
-    return Command(update=update, resume=command.get("resume"), goto=sends or goto)
+    return Command(update=command_update(command.get("update")), resume=command.get("resume"), goto=sends or goto)
 
 
 def _config(
