@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from threadmill_gateway.abandoned import AbandonedRuns
 from threadmill_gateway.clients import Clients
 from threadmill_gateway.metrics import HttpMetrics
 from threadmill_gateway.settings import GatewaySettings
@@ -17,6 +18,7 @@ class Gateway:
     settings: GatewaySettings
     clients: Clients
     store_calls: StoreCalls
+    abandoned: AbandonedRuns
     metrics: HttpMetrics
     closing: asyncio.Event
     resolve: Resolver

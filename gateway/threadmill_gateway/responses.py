@@ -5,11 +5,12 @@ watcher of the connection. The first to end ends the others.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import orjson
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from threadmill_chassis.grpc_errors import reason_of
@@ -19,6 +20,8 @@ from threadmill_gateway import sse
 from threadmill_gateway.errors import problem_of, refuse
 from threadmill_gateway.hanging import Watch
 
+log = structlog.get_logger(__name__)
+
 # The class is generic in its stubs only.
 if TYPE_CHECKING:
     Call = grpc.aio.UnaryStreamCall[Any, Any]
@@ -27,11 +30,55 @@ else:
 
 Outcome = runs_pb2.WaitRunResponse.Outcome
 Shape = Callable[[Outcome], Awaitable[bytes]]
-# Opens a stream anew after the event with this id; empty: none has come yet.
-Rejoin = Callable[[str], Call]
 
-WAIT_REJOINS = 5
-REJOIN_SECONDS = 0.5
+# After so many failures on end the client hears of it. The pauses grow; in the first, a replica that stops says so to
+# its connections, and new calls go elsewhere.
+REJOINS = 5
+REJOIN_SECONDS = 0.1
+
+
+class Following:
+    """A call that lasts, and goes on at another replica when the one behind it goes away.
+
+    `rejoin` opens it anew after an event id. `position` is such an id, from where the call begins.
+    """
+
+    def __init__(self, call: Call, rejoin: Callable[[str], Call], position: str) -> None:
+        self._call = call
+        self._rejoin = rejoin
+        self._position = position
+
+    async def messages(self) -> AsyncIterator[Any]:
+        """What comes. Raises what the service answers, and what its absence does once patience is at an end."""
+        failures = 0
+        while True:
+            try:
+                while (message := await self._call.read()) is not grpc.aio.EOF:
+                    if events := message_events(message):
+                        self._position, failures = events[-1].id, 0
+                    yield message
+                return
+            except grpc.aio.AioRpcError as error:
+                failures += 1
+                if failures > REJOINS or not is_away(error):
+                    raise
+                log.info("call_rejoined", code=error.code().name, details=error.details(), failures=failures)
+            await asyncio.sleep(REJOIN_SECONDS * 2 ** (failures - 1))
+            self._call = self._rejoin(self._position)
+
+    def cancel(self) -> None:
+        """Ends it."""
+        self._call.cancel()
+
+
+def message_events(message: Any) -> Any:
+    """The events of a message; none for messages of kinds that have none."""
+    return message.batch.events if hasattr(message, "batch") else ()
+
+
+def is_away(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the call failed for want of a service: it is gone, or it stopped and cut its calls."""
+    return reason_of(error) in ("UNAVAILABLE", "CANCELLED")
 
 
 async def first_of(call: Call, timeout_seconds: float, watch: Watch) -> Any:
@@ -49,24 +96,32 @@ async def first_of(call: Call, timeout_seconds: float, watch: Watch) -> Any:
 
 
 class LastingReply(Response):
-    """Base of both. `closing` is set when the process shuts down."""
+    """Base of both. `closing` is set when the process shuts down; `on_gone` is called if the client leaves before."""
 
     beat: bytes
     # Whether a body that the shutdown cuts short is still a whole one.
     may_end_early = False
 
-    def __init__(self, call: Call, headers: Mapping[str, str], beat_seconds: float, closing: asyncio.Event) -> None:
+    def __init__(
+        self,
+        following: Following,
+        headers: Mapping[str, str],
+        beat_seconds: float,
+        closing: asyncio.Event,
+        on_gone: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(None, headers=dict(headers))
         del self.headers["content-length"]
-        self._call = call
+        self._following = following
         self._beat_seconds = beat_seconds
         self._closing = closing
+        self._on_gone = on_gone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves until the call ends, the client goes or the process shuts down."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] == "HEAD":
-            self._call.cancel()
+            self._following.cancel()
             return await _body(send, b"", more=False)
         writer = asyncio.create_task(self._write(send))
         beat = asyncio.create_task(self._keep_alive(send))
@@ -78,7 +133,9 @@ class LastingReply(Response):
             gone = watcher.done()
             for task in (writer, beat, watcher):
                 task.cancel()
-            self._call.cancel()
+            self._following.cancel()
+            if gone and not finished and not self._closing.is_set() and self._on_gone is not None:
+                self._on_gone()
             results = await asyncio.gather(writer, beat, watcher, return_exceptions=True)
         _raise_defects(results)
         if not gone and (finished or self.may_end_early):
@@ -99,53 +156,32 @@ class LastingReply(Response):
 
 
 class EventStream(LastingReply):
-    """Server-sent events of a run or a thread. A clean end when the process shuts down: clients look and reconnect.
-
-    `rejoin` opens the stream anew when the service behind it goes away in between.
-    """
+    """Server-sent events of a run or a thread. A clean end when the process shuts down: clients look and reconnect."""
 
     beat = sse.HEARTBEAT
     may_end_early = True
 
     def __init__(
         self,
-        call: Call,
+        following: Following,
         headers: Mapping[str, str],
         beat_seconds: float,
         closing: asyncio.Event,
+        on_gone: Callable[[], None] | None = None,
         *,
         with_ids: bool,
-        rejoin: Rejoin | None = None,
     ) -> None:
-        super().__init__(call, {**sse.HEADERS, **headers}, beat_seconds, closing)
+        super().__init__(following, {**sse.HEADERS, **headers}, beat_seconds, closing, on_gone)
         self._with_ids = with_ids
-        self._rejoin = rejoin
-        self._last_event_id = ""
 
     async def _write(self, send: Send) -> bytes:
         try:
-            await self._write_all(send)
+            async for message in self._following.messages():
+                if events := message_events(message):
+                    await _body(send, sse.frames(events, self._with_ids))
         except grpc.aio.AioRpcError as error:
             return sse.error_frame(problem_of(error))
         return b""
-
-    async def _write_all(self, send: Send) -> None:
-        """Writes what comes; a replica that goes away in between is not the client's concern."""
-        attempts = 0
-        while True:
-            try:
-                while (message := await _next(self._call)) is not None:
-                    events = message.batch.events
-                    if events:
-                        await _body(send, sse.frames(events, self._with_ids))
-                        self._last_event_id, attempts = events[-1].id, 0
-                return
-            except grpc.aio.AioRpcError as error:
-                attempts += 1
-                if self._rejoin is None or attempts > WAIT_REJOINS or reason_of(error) != "UNAVAILABLE":
-                    raise
-            await asyncio.sleep(REJOIN_SECONDS * (attempts - 1))
-            self._call = self._rejoin(self._last_event_id)
 
 
 async def as_it_came(outcome: Outcome) -> bytes:
@@ -156,25 +192,23 @@ async def as_it_came(outcome: Outcome) -> bytes:
 class WaitReply(LastingReply):
     """The end of a run as a body, with newlines before it to keep the connection alive.
 
-    `shape` makes the body of the outcome. `rejoin` opens the wait anew when the service behind it goes away in
-    between. A shutdown cuts the connection, so that clients follow `Location` instead of taking an empty body for
-    the result.
+    `shape` makes the body of the outcome. A shutdown cuts the connection, so that clients follow `Location` instead of
+    taking an empty body for the result.
     """
 
     beat = b"\n"
 
     def __init__(
         self,
-        call: Call,
+        following: Following,
         headers: Mapping[str, str],
         beat_seconds: float,
         closing: asyncio.Event,
+        on_gone: Callable[[], None] | None = None,
         *,
-        rejoin: Callable[[], Call],
         shape: Shape = as_it_came,
     ) -> None:
-        super().__init__(call, {"content-type": "application/json", **headers}, beat_seconds, closing)
-        self._rejoin = rejoin
+        super().__init__(following, {"content-type": "application/json", **headers}, beat_seconds, closing, on_gone)
         self._shape = shape
 
     async def _write(self, _: Send) -> bytes:
@@ -185,24 +219,11 @@ class WaitReply(LastingReply):
         return await self._shape(outcome)
 
     async def _outcome(self) -> Outcome:
-        for attempt in range(WAIT_REJOINS + 1):
-            try:
-                while (message := await _next(self._call)) is not None:
-                    if message.HasField("outcome"):
-                        outcome: Outcome = message.outcome
-                        return outcome
-            except grpc.aio.AioRpcError as error:
-                if attempt == WAIT_REJOINS or reason_of(error) != "UNAVAILABLE":
-                    raise
-            await asyncio.sleep(REJOIN_SECONDS * attempt)
-            self._call = self._rejoin()
+        async for message in self._following.messages():
+            if message.HasField("outcome"):
+                outcome: Outcome = message.outcome
+                return outcome
         return Outcome()
-
-
-async def _next(call: Call) -> Any:
-    """The next message; None at the end."""
-    message = await call.read()
-    return None if message is grpc.aio.EOF else message
 
 
 async def _body(send: Send, chunk: bytes, *, more: bool = True) -> None:

@@ -20,7 +20,7 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import answering, refuse
 from threadmill_gateway.models.runs import RunFollow, StatelessRunFollow
 from threadmill_gateway.requests import path_id, query_flag, read
-from threadmill_gateway.responses import Call, Outcome
+from threadmill_gateway.responses import Call, Following, Outcome
 from threadmill_gateway.routes.runs import (
     REFUSALS,
     STATES,
@@ -35,6 +35,7 @@ from threadmill_gateway.routes.streams import (
     begin_wait,
     cancel_watched,
     event_stream,
+    followed_wait,
     is_resumable,
     stream_headers,
     stream_question,
@@ -80,11 +81,10 @@ async def _question(body: AgentRunCreate, request: Request, gateway: Gateway) ->
 async def create_and_wait(request: Request, gateway: Gateway) -> Response:
     """Creates a run and answers with its result."""
     body = await read(request, AgentRunCreate, gateway.settings.http_max_request_body_bytes)
-    cancels = body.on_disconnect == "cancel"
-    wanted = runs_pb2.WaitRunRequest(create=await _question(body, request, gateway), cancel_on_disconnect=cancels)
+    wanted = runs_pb2.WaitRunRequest(create=await _question(body, request, gateway))
     with answering(**REFUSALS):
         call, run = await begin_wait(gateway, wanted)
-    return _wait_reply(gateway, call, run, cancels=cancels)
+    return _wait_reply(gateway, call, run, cancels=body.on_disconnect == "cancel")
 
 
 async def wait_run(request: Request, gateway: Gateway) -> Response:
@@ -113,16 +113,16 @@ async def create_and_stream(request: Request, gateway: Gateway) -> Response:
     """Creates a run and streams it."""
     body = await read(request, AgentRunStream, gateway.settings.http_max_request_body_bytes)
     question = await _question(body, request, gateway)
-    wanted = runs_pb2.StreamRunRequest(create=question, cancel_on_disconnect=body.on_disconnect == "cancel")
     with answering(**REFUSALS):
-        call, run = await begin_stream(gateway, wanted)
-    return event_stream(gateway, call, stream_headers("", run.run_id), with_ids=True)
+        stream = await begin_stream(gateway, runs_pb2.StreamRunRequest(create=question))
+    headers = stream_headers("", stream.run.run_id)
+    return event_stream(gateway, stream, headers, with_ids=True, cancels=body.on_disconnect == "cancel")
 
 
 async def follow_run(request: Request, gateway: Gateway) -> Response:
     """Follows a run; `Last-Event-ID` replays what the client has missed."""
-    call, run = await begin_stream(gateway, stream_question(request, _run_ref(request)))
-    return event_stream(gateway, call, stream_headers("", run.run_id), with_ids=is_resumable(run))
+    stream = await begin_stream(gateway, stream_question(request, _run_ref(request)))
+    return event_stream(gateway, stream, stream_headers("", stream.run.run_id), with_ids=is_resumable(stream.run))
 
 
 def _run_ref(request: Request) -> runs_pb2.RunRef:
@@ -153,23 +153,25 @@ async def cancel_run(request: Request, gateway: Gateway) -> Response:
     if not query_flag(request, "wait"):
         await ask_cancel(gateway, question)
         return encode.no_content()
-    call, _ = await cancel_watched(gateway, reference, question)
-    await _until_ended(gateway, call)
+    call, run = await cancel_watched(gateway, reference, question)
+    await _until_ended(gateway, followed_wait(gateway, call, run))
     return encode.no_content()
 
 
-async def _until_ended(gateway: Gateway, call: Call) -> None:
+async def _until_ended(gateway: Gateway, following: Following) -> None:
     """Returns at the end of the run; 503 when the process shuts down before."""
-    reading, closing = asyncio.ensure_future(call.read()), asyncio.ensure_future(gateway.closing.wait())
+    ended = asyncio.ensure_future(anext(following.messages()))
+    closing = asyncio.ensure_future(gateway.closing.wait())
     try:
-        await asyncio.wait({reading, closing}, return_when=asyncio.FIRST_COMPLETED)
-        if not reading.done():
+        await asyncio.wait({ended, closing}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
             raise refuse(503, "Service Unavailable")
-        reading.result()
+        ended.result()
     finally:
         closing.cancel()
-        call.cancel()
-        await asyncio.gather(reading, closing, return_exceptions=True)
+        ended.cancel()
+        following.cancel()
+        await asyncio.gather(ended, closing, return_exceptions=True)
 
 
 async def search_runs(request: Request, gateway: Gateway) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,12 +25,14 @@ from threadmill_gateway.requests import path_id, query_flag, query_list
 from threadmill_gateway.responses import (
     Call,
     EventStream,
+    Following,
     Outcome,
     Shape,
     WaitReply,
     as_it_came,
     event_reply,
     first_of,
+    is_away,
 )
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 from threadmill_gateway.routes.runs import (
@@ -64,17 +67,16 @@ async def wait_stateless_run(request: Request, gateway: Gateway) -> Response:
 async def _create_and_wait(
     gateway: Gateway, body: RunFollow | StatelessRunFollow, question: runs_pb2.CreateRunRequest
 ) -> Response:
-    cancels = body.on_disconnect == "cancel"
-    wanted = runs_pb2.WaitRunRequest(create=question, cancel_on_disconnect=cancels)
     with answering(**REFUSALS):
-        call, run = await begin_wait(gateway, wanted)
+        call, run = await begin_wait(gateway, runs_pb2.WaitRunRequest(create=question))
+    cancels = body.on_disconnect == "cancel"
     return wait_reply(gateway, call, run, wait_headers(run.thread_id, run.run_id), cancels=cancels)
 
 
 async def join_run(request: Request, gateway: Gateway) -> Response:
     """Waits for an existing run. An unknown one is a failed result, not a 404."""
     reference = run_ref(request)
-    question = runs_pb2.WaitRunRequest(run=reference, cancel_on_disconnect=query_flag(request, "cancel_on_disconnect"))
+    question = runs_pb2.WaitRunRequest(run=reference)
     headers = wait_headers(reference.thread_id, reference.run_id)
     try:
         call, run = await begin_wait(gateway, question)
@@ -82,7 +84,7 @@ async def join_run(request: Request, gateway: Gateway) -> Response:
         if reason_of(error) != "RUN_NOT_FOUND":
             raise
         return encode.document_response({"__error__": problem_of(error)}, headers)
-    return wait_reply(gateway, call, run, headers, cancels=question.cancel_on_disconnect)
+    return wait_reply(gateway, call, run, headers, cancels=query_flag(request, "cancel_on_disconnect"))
 
 
 async def cancel_run(request: Request, gateway: Gateway) -> Response:
@@ -119,13 +121,15 @@ async def cancel_watched(
 
 async def begin_wait(gateway: Gateway, question: runs_pb2.WaitRunRequest) -> tuple[Call, runs_pb2.Run]:
     """A wait for a run, new or existing, and the run. Raises the service's errors."""
-    return await _begin(gateway, gateway.clients.runs.WaitRun, question)
+    call, first = await begin(gateway, gateway.clients.runs.WaitRun, question)
+    return call, first.run
 
 
-async def _begin(gateway: Gateway, method: Any, question: Any) -> tuple[Call, runs_pb2.Run]:
-    """gRPC repeats no call whose answer has begun to arrive when the connection breaks; so that is done here.
+async def begin(gateway: Gateway, method: Any, question: Any) -> tuple[Call, Any]:
+    """A call that lasts, and its first message.
 
-    A create carries the run's id: asked again, the service answers the run that the first call has made.
+    gRPC repeats no call whose answer has begun to arrive when the connection breaks; so that is done here. A create
+    carries the run's id: asked again, the service answers the run that the first call has made.
     """
     clients = gateway.clients
     now = asyncio.get_running_loop().time
@@ -133,14 +137,12 @@ async def _begin(gateway: Gateway, method: Any, question: Any) -> tuple[Call, ru
     while True:
         call = clients.follow(method, question)
         try:
-            first = await first_of(call, gateway.settings.call_timeout_seconds, clients.watch(method, call))
+            return call, await first_of(call, gateway.settings.call_timeout_seconds, clients.watch(method, call))
         except grpc.aio.AioRpcError as error:
-            if reason_of(error) != "UNAVAILABLE" or now() - began_at > BROKEN_SECONDS:
+            if not is_away(error) or now() - began_at > BROKEN_SECONDS:
                 raise
             log.warning("call_repeated", details=error.details())
             await asyncio.sleep(BROKEN_PAUSE_SECONDS)
-        else:
-            return call, first.run
 
 
 def wait_headers(thread_id: str, run_id: str) -> dict[str, str]:
@@ -159,12 +161,28 @@ def wait_reply(
     shape: Shape = as_it_came,
 ) -> WaitReply:
     """The response to a wait that has begun; `cancels`: a client that goes cancels the run."""
-    again = runs_pb2.WaitRunRequest(
-        run=runs_pb2.RunRef(thread_id=run.thread_id, run_id=run.run_id), cancel_on_disconnect=cancels
-    )
-    rejoin: Callable[[], Call] = partial(gateway.clients.follow, gateway.clients.runs.WaitRun, again, again=True)
     settings = gateway.settings
-    return WaitReply(call, headers, settings.heartbeat_seconds, gateway.closing, rejoin=rejoin, shape=shape)
+    following = followed_wait(gateway, call, run)
+    on_gone = _canceller(gateway, run) if cancels else None
+    return WaitReply(following, headers, settings.heartbeat_seconds, gateway.closing, on_gone, shape=shape)
+
+
+def followed_wait(gateway: Gateway, call: Call, run: runs_pb2.Run) -> Following:
+    """A wait that has begun, and outlasts the replica behind it."""
+
+    def rejoin(position: str) -> Call:
+        again = runs_pb2.WaitRunRequest(run=_reference(run), continue_after=position)
+        return gateway.clients.follow(gateway.clients.runs.WaitRun, again, again=True)
+
+    return Following(call, rejoin, BEFORE_ALL)
+
+
+def _reference(run: runs_pb2.Run) -> runs_pb2.RunRef:
+    return runs_pb2.RunRef(thread_id=run.thread_id, run_id=run.run_id)
+
+
+def _canceller(gateway: Gateway, run: runs_pb2.Run) -> Callable[[], None]:
+    return partial(gateway.abandoned.cancel, _reference(run))
 
 
 async def stream_run(request: Request, gateway: Gateway) -> Response:
@@ -180,16 +198,11 @@ async def stream_stateless_run(request: Request, gateway: Gateway) -> Response:
 async def _create_and_stream(
     gateway: Gateway, body: RunFollow | StatelessRunFollow, question: runs_pb2.CreateRunRequest
 ) -> Response:
-    wanted = runs_pb2.StreamRunRequest(create=question, cancel_on_disconnect=body.on_disconnect == "cancel")
     with answering(**REFUSALS):
-        call, run = await begin_stream(gateway, wanted)
-    headers = stream_headers(question.thread_id, run.run_id)
-    again = runs_pb2.StreamRunRequest(
-        run=runs_pb2.RunRef(thread_id=run.thread_id, run_id=run.run_id),
-        continue_after=BEFORE_ALL,
-        cancel_on_disconnect=wanted.cancel_on_disconnect,
-    )
-    return event_stream(gateway, call, headers, with_ids=body.stream_resumable, again=again)
+        stream = await begin_stream(gateway, runs_pb2.StreamRunRequest(create=question))
+    headers = stream_headers(question.thread_id, stream.run.run_id)
+    cancels = body.on_disconnect == "cancel"
+    return event_stream(gateway, stream, headers, with_ids=body.stream_resumable, cancels=cancels)
 
 
 async def join_stream(request: Request, gateway: Gateway) -> Response:
@@ -198,12 +211,13 @@ async def join_stream(request: Request, gateway: Gateway) -> Response:
     headers = stream_headers(reference.thread_id, reference.run_id)
     question = stream_question(request, reference)
     try:
-        call, run = await begin_stream(gateway, question)
+        stream = await begin_stream(gateway, question)
     except grpc.aio.AioRpcError as error:
         if reason_of(error) != "RUN_NOT_FOUND":
             raise
         return event_reply("error", problem_of(error), headers)
-    return event_stream(gateway, call, headers, with_ids=is_resumable(run), again=question)
+    cancels = query_flag(request, "cancel_on_disconnect")
+    return event_stream(gateway, stream, headers, with_ids=is_resumable(stream.run), cancels=cancels)
 
 
 def stream_question(request: Request, reference: runs_pb2.RunRef) -> runs_pb2.StreamRunRequest:
@@ -212,13 +226,23 @@ def stream_question(request: Request, reference: runs_pb2.RunRef) -> runs_pb2.St
         run=reference,
         last_event_id=request.headers.get("last-event-id", ""),
         stream_modes=query_list(request, "stream_mode"),
-        cancel_on_disconnect=query_flag(request, "cancel_on_disconnect"),
     )
 
 
-async def begin_stream(gateway: Gateway, question: runs_pb2.StreamRunRequest) -> tuple[Call, runs_pb2.Run]:
-    """The stream of a run, new or existing, and the run. Raises the service's errors."""
-    return await _begin(gateway, gateway.clients.runs.StreamRun, question)
+@dataclass(frozen=True, slots=True)
+class RunStream:
+    """The stream of a run that has begun: which events it shows, and the event id after which it does."""
+
+    call: Call
+    run: runs_pb2.Run
+    position: str
+    modes: list[str]
+
+
+async def begin_stream(gateway: Gateway, question: runs_pb2.StreamRunRequest) -> RunStream:
+    """The stream of a run, new or existing. Raises the service's errors."""
+    call, first = await begin(gateway, gateway.clients.runs.StreamRun, question)
+    return RunStream(call, first.run, first.position or BEFORE_ALL, list(question.stream_modes))
 
 
 def stream_headers(thread_id: str, run_id: str) -> dict[str, str]:
@@ -233,31 +257,19 @@ def is_resumable(run: runs_pb2.Run) -> bool:
 
 
 def event_stream(
-    gateway: Gateway,
-    call: Call,
-    headers: dict[str, str],
-    *,
-    with_ids: bool,
-    again: runs_pb2.StreamRunRequest | None = None,
+    gateway: Gateway, stream: RunStream, headers: dict[str, str], *, with_ids: bool, cancels: bool = False
 ) -> EventStream:
-    """The response to a stream that has begun. `again`: how to open it anew when no event has come yet."""
+    """The response to a stream that has begun; `cancels`: a client that goes cancels the run."""
+    reference = _reference(stream.run)
 
-    def rejoin(last_event_id: str) -> Call:
-        question = runs_pb2.StreamRunRequest()
-        question.CopyFrom(again)  # type: ignore[arg-type]  # given wherever this is passed on
-        if last_event_id:
-            question.continue_after = last_event_id
-        return gateway.clients.follow(gateway.clients.runs.StreamRun, question, again=True)
+    def rejoin(position: str) -> Call:
+        again = runs_pb2.StreamRunRequest(run=reference, continue_after=position, stream_modes=stream.modes)
+        return gateway.clients.follow(gateway.clients.runs.StreamRun, again, again=True)
 
     settings = gateway.settings
-    return EventStream(
-        call,
-        headers,
-        settings.heartbeat_seconds,
-        gateway.closing,
-        with_ids=with_ids,
-        rejoin=rejoin if again is not None else None,
-    )
+    following = Following(stream.call, rejoin, stream.position)
+    on_gone = _canceller(gateway, stream.run) if cancels else None
+    return EventStream(following, headers, settings.heartbeat_seconds, gateway.closing, on_gone, with_ids=with_ids)
 
 
 async def stream_thread(request: Request, gateway: Gateway) -> Response:
@@ -269,8 +281,17 @@ async def stream_thread(request: Request, gateway: Gateway) -> Response:
     )
     if question.last_event_id and not _THREAD_EVENT_ID.fullmatch(question.last_event_id):
         raise refuse(422, "Invalid last-event-id: must be a valid Redis stream ID")
-    call = gateway.clients.follow(gateway.clients.runs.StreamThread, question)
-    return EventStream(call, {}, gateway.settings.heartbeat_seconds, gateway.closing, with_ids=True)
+    method = gateway.clients.runs.StreamThread
+
+    def rejoin(position: str) -> Call:
+        again = runs_pb2.StreamThreadRequest(
+            thread_id=question.thread_id, stream_modes=question.stream_modes, continue_after=position
+        )
+        return gateway.clients.follow(method, again, again=True)
+
+    call, first = await begin(gateway, method, question)
+    following = Following(call, rejoin, first.position)
+    return EventStream(following, {}, gateway.settings.heartbeat_seconds, gateway.closing, with_ids=True)
 
 
 def _thread_modes(request: Request) -> list[str]:

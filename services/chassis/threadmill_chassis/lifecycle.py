@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 
 # Python looks for cycles after every 700 new objects, a few times per call, and finds next to none.
 GC_THRESHOLDS = (10_000, 20, 20)
+CANCEL_AGAIN_SECONDS = 1.0
 
 
 async def until_signal() -> signal.Signals:
@@ -60,8 +61,11 @@ async def supervised(
         log.info("stopping", signal=received.name)
         if until_stopped is not None:
             await until_stopped()
-        for task in tasks:
-            task.cancel()
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            # Libraries lose a cancel now and then (redis-py's connect, `asyncio.wait_for` before Python 3.12).
+            await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 def _spare_the_garbage_collector() -> None:

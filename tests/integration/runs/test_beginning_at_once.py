@@ -161,17 +161,6 @@ async def test_a_client_that_leaves_before_the_answer_leaves_a_run_that_is_carri
     assert (await executor.assignment(seconds=5)).thread_id == thread_id
 
 
-async def test_a_client_that_leaves_before_the_answer_can_have_its_run_cancelled(unpolled, executor):
-    request = unpolled.request(await unpolled.thread())
-    async with unpolled.sql.transaction():
-        await unpolled.sql.execute("LOCK TABLE runs.run IN SHARE ROW EXCLUSIVE MODE")
-        call = unpolled.runs.WaitRun(runs_pb2.WaitRunRequest(create=request, cancel_on_disconnect=True))
-        await until(lambda: blocked(unpolled))
-        call.cancel()
-    assignment = await executor.assignment(seconds=5)
-    assert (await executor.expect("cancel", seconds=5)).fence == assignment.fence
-
-
 async def test_runs_for_later_wait_in_the_queue(unpolled, executor):
     run = await unpolled.create(await unpolled.thread(), after_seconds=60)
     assert await unpolled.run_state(run.run_id) == "pending"

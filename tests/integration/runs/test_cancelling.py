@@ -206,30 +206,6 @@ async def test_cancel_by_state_takes_all(system):
     assert reason_of(refused.value) == "INVALID_ARGUMENT"
 
 
-@pytest.mark.parametrize("kind", ["stream", "wait", "join"])
-@pytest.mark.parametrize("enabled", [True, False])
-async def test_on_disconnect_cancel(system, kind, enabled):
-    executor = await system.executor().attach()
-    request = system.request(await system.thread())
-    if kind == "stream":
-        call = system.runs.StreamRun(runs_pb2.StreamRunRequest(create=request, cancel_on_disconnect=enabled))
-    elif kind == "wait":
-        call = system.runs.WaitRun(runs_pb2.WaitRunRequest(create=request, cancel_on_disconnect=enabled))
-    else:
-        await system.runs.CreateRun(request)
-        call = system.stream(request.run_id, cancel_on_disconnect=enabled)
-    await call.read()
-    assignment = await executor.assignment()
-    call.cancel()
-    if not enabled:
-        with pytest.raises(TimeoutError):
-            await executor.expect("cancel", seconds=0.5)
-        return
-    assert (await executor.expect("cancel")).fence == assignment.fence
-    reason = await system.sql.fetchval("SELECT cancel_reason FROM runs.run")
-    assert reason == "client disconnected from the run stream (on_disconnect=cancel)"
-
-
 async def test_a_cancel_between_claim_and_assignment_needs_no_heartbeat(system, redis):
     executor = await system.executor().attach()
     thread_id = await system.thread()

@@ -9,7 +9,6 @@ from threadmill_runs.api.settings import RunsSettings
 from threadmill_runs.api.wiring import open_redis
 from threadmill_runs.events.log import (
     END_EVENT,
-    PAGE_BATCHES,
     START,
     Appended,
     Bounds,
@@ -44,7 +43,7 @@ def write(log, thread_id, token, events, first_seq):
 
 
 async def stored(log, thread_id):
-    events, _ = await log.read(thread_id, START)
+    events = (await log.read(thread_id, START, 100)).events
     return [(each.name, each.id) for each in events]
 
 
@@ -119,9 +118,10 @@ async def test_runs_within_one_millisecond_have_different_ids(log, thread_id):
 async def test_reading_begins_inside_a_batch(log, thread_id):
     await write(log, thread_id, 5, batch("a", "b", "c"), 1)
     ids = [EventId.parse(each) for _, each in await stored(log, thread_id)]
-    events, more = await log.read(thread_id, ids[0])
-    assert ([each.name for each in events], more) == (["b", "c"], False)
-    assert await log.read(thread_id, ids[2]) == ([], False)
+    page = await log.read(thread_id, ids[0])
+    assert ([each.name for each in page.events], page.more) == (["b", "c"], False)
+    page = await log.read(thread_id, ids[2])
+    assert (page.events, page.more) == ([], False)
     assert await log.newest(thread_id) == ids[2]
     assert await log.newest(new_id()) == START
 
@@ -162,13 +162,25 @@ async def test_an_attempt_that_the_log_does_not_know_is_not_believed(log, thread
     assert await log.append(thread_id, 6, batch("c"), 1) is Appended.UNOPENED, "and needs no fence to be known"
 
 
-async def test_a_long_log_is_read_in_pages(log, thread_id):
-    for seq in range(PAGE_BATCHES + 1):
+async def test_a_long_log_is_read_in_pages_that_grow(log, thread_id):
+    for seq in range(100):
         await write(log, thread_id, 1, batch("a"), seq)
-    first, more = await log.read(thread_id, START)
-    assert (len(first), more) == (PAGE_BATCHES, True)
-    rest, more = await log.read(thread_id, EventId.parse(first[-1].id))
-    assert (len(rest), more) == (1, False)
+    after, batches, sizes = START, 4, []
+    while True:
+        page = await log.read(thread_id, after, batches)
+        sizes.append(len(page.events))
+        if not page.more:
+            break
+        after, batches = EventId.parse(page.events[-1].id), page.next_batches
+    assert sizes == [4, 16, 64, 16]
+
+
+async def test_pages_of_large_events_hold_few(log, thread_id):
+    large = b'"' + b"x" * 1_500_000 + b'"'
+    for seq in range(6):
+        await write(log, thread_id, 1, [event("run", "values", large)], seq)
+    page = await log.read(thread_id, START)
+    assert (len(page.events), page.next_batches) == (4, 1)
 
 
 @pytest.mark.parametrize("ticks", range(12))

@@ -74,7 +74,7 @@ async def test_a_lost_end_is_noticed_however_busy_the_thread_is(hub, log, monkey
 async def test_the_last_look_into_the_log_goes_to_its_end(hub, log, monkeypatch):
     """Many pages of other runs' events lie before the end that was missed."""
     monkeypatch.setattr(follow_module, "SILENCE_SECONDS", 0.1)
-    monkeypatch.setattr(log_module, "PAGE_BATCHES", 3)
+    monkeypatch.setattr(log_module, "PAGE_BATCHES_MAX", 3)
     thread_id, database = new_id(), Database()
     database.active = False
     async with hub.subscribe(thread_id) as subscription:

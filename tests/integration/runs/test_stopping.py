@@ -45,16 +45,6 @@ async def test_streams_end_as_those_of_a_replica_that_is_gone(system, how):
     assert await system.run_state(run.run_id) == "pending", "nobody left"
 
 
-async def test_on_disconnect_does_not_take_a_stop_for_a_client_that_left(system):
-    run = await waiting_run(system)
-    call = system.stream(run.run_id, cancel_on_disconnect=True)
-    await call.read()
-    await stop(system)
-    with pytest.raises(grpc.aio.AioRpcError):
-        await call.read()
-    assert await system.run_state(run.run_id) == "pending"
-
-
 async def test_executors_go_to_another_replica_with_their_runs(system):
     executor = await system.executor().attach()
     run = await system.create(await system.thread())

@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 from threadmill_chassis.grpc_server import Registration, serving
+from threadmill_gateway.abandoned import AbandonedRuns
 from threadmill_gateway.app import create_app
 from threadmill_gateway.clients import open_clients
 from threadmill_gateway.context import Gateway
@@ -229,6 +230,7 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             settings=settings,
             clients=clients,
             store_calls=StoreCalls(clients),
+            abandoned=AbandonedRuns(clients),
             metrics=HttpMetrics(),
             closing=asyncio.Event(),
             resolve=resolve_public,

@@ -70,7 +70,7 @@ class Hanging:
 
 async def test_stream_of_a_new_run(live: httpx.AsyncClient, script: Script) -> None:
     script.on(StreamRun=[started(), batch("metadata", "values"), batch("updates|child:1")])
-    response = await live.post(f"{RUNS}/stream", json={**BODY, "on_disconnect": "cancel"})
+    response = await live.post(f"{RUNS}/stream", json=BODY)
     assert without_beats(response.content) == b"".join(
         b'event: %b\r\ndata: {"n":1}\r\n\r\n' % name for name in (b"metadata", b"values", b"updates|child:1")
     )
@@ -80,7 +80,6 @@ async def test_stream_of_a_new_run(live: httpx.AsyncClient, script: Script) -> N
     assert response.headers["location"] == f"{RUN}/stream"
     assert response.headers["content-location"] == RUN
     asked = script.last("StreamRun")
-    assert asked.cancel_on_disconnect
     assert asked.create.thread_id == THREAD_ID
 
 
@@ -103,13 +102,12 @@ async def test_join_stream_passes_on_where_and_what(live: httpx.AsyncClient, scr
     script.on(StreamRun=[started(kwargs_json=b'{"resumable":true}'), batch("values")])
     response = await live.get(
         f"{RUN}/stream",
-        params={"stream_mode": '["values","updates"]', "cancel_on_disconnect": "1"},
+        params={"stream_mode": '["values","updates"]'},
         headers={"last-event-id": "-1"},
     )
     assert b"id: 1-0\r\n" in response.content
     asked = script.last("StreamRun")
     assert (asked.last_event_id, list(asked.stream_modes)) == ("-1", ["values", "updates"])
-    assert asked.cancel_on_disconnect
 
 
 async def test_repeated_stream_modes_of_the_python_sdk_all_count(live: httpx.AsyncClient, script: Script) -> None:
@@ -150,6 +148,72 @@ async def test_client_that_goes_cancels_the_call_while_idle(live: httpx.AsyncCli
         assert response.status_code == 200
     async with asyncio.timeout(5):
         await hanging.cancelled.wait()
+
+
+async def leave(client: httpx.AsyncClient, method: str, path: str, **request: Any) -> None:
+    async with client.stream(method, path, **request):
+        pass
+
+
+LEAVING = [
+    ("POST", f"{RUNS}/stream", {"json": {**BODY, "on_disconnect": "cancel"}}),
+    ("POST", f"{RUNS}/wait", {"json": {**BODY, "on_disconnect": "cancel"}}),
+    ("GET", f"{RUN}/stream", {"params": {"cancel_on_disconnect": "1"}}),
+    ("GET", f"{RUN}/join", {"params": {"cancel_on_disconnect": "true"}}),
+    ("POST", "/runs/wait", {"json": {"agent_id": "a"}}),
+    ("POST", "/runs/stream", {"json": {"agent_id": "a"}}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "request_"), LEAVING)
+async def test_a_client_that_goes_cancels_its_run_if_it_wanted_that(
+    live: httpx.AsyncClient, script: Script, method: str, path: str, request_: dict[str, Any]
+) -> None:
+    """Also while the runs api is away."""
+    cancelled, refusals = asyncio.Event(), iter([Unavailable("away"), None])
+
+    def cancel(_: runs_pb2.CancelRunsRequest) -> runs_pb2.CancelRunsResponse:
+        if (refusal := next(refusals)) is not None:
+            raise refusal
+        cancelled.set()
+        return runs_pb2.CancelRunsResponse()
+
+    script.on(StreamRun=Hanging(started()), WaitRun=Hanging(waiting()), CancelRuns=cancel)
+    await leave(live, method, path, **request_)
+    async with asyncio.timeout(20):
+        await cancelled.wait()
+    asked = script.last("CancelRuns")
+    assert (list(asked.run_ids), asked.action) == ([RUN_ID], runs_pb2.CANCEL_ACTION_INTERRUPT)
+    assert asked.reason == "client disconnected from the run stream (on_disconnect=cancel)"
+
+
+async def test_a_client_that_goes_leaves_its_run_alone_otherwise(
+    live: httpx.AsyncClient, gateway: Gateway, script: Script
+) -> None:
+    hanging = Hanging(started())
+    script.on(StreamRun=hanging)
+    await leave(live, "POST", f"{RUNS}/stream", json=BODY)
+    async with asyncio.timeout(5):
+        await hanging.cancelled.wait()
+    await gateway.abandoned.settle(5)
+    assert "CancelRuns" not in script.names()
+
+
+async def test_a_shutdown_is_no_client_that_goes(gateway: Gateway, script: Script, tmp_path: Path) -> None:
+    script.on(StreamRun=Hanging(started()))
+    open_now = asyncio.Event()
+
+    async def read_all(client: httpx.AsyncClient) -> None:
+        async with client.stream("POST", f"{RUNS}/stream", json={**BODY, "on_disconnect": "cancel"}) as response:
+            open_now.set()
+            await response.aread()
+
+    async with live_client(gateway, tmp_path) as client:
+        reading = asyncio.create_task(read_all(client))
+        await open_now.wait()
+    await reading
+    await gateway.abandoned.settle(5)
+    assert "CancelRuns" not in script.names()
 
 
 async def test_failure_in_mid_stream_is_a_last_error_event(live: httpx.AsyncClient, script: Script) -> None:
@@ -222,16 +286,16 @@ async def test_wait_survives_a_restart_of_the_runs_api(live: httpx.AsyncClient, 
 
     async def behave(request: runs_pb2.WaitRunRequest) -> AsyncIterator[Any]:
         attempts.append(request)
-        yield waiting()
         if len(attempts) == 1:
+            yield waiting()
             raise Unavailable("restarting")
         yield ended(b'{"n":2}')
 
     script.on(WaitRun=behave)
-    response = await live.post(f"{RUNS}/wait", json={**BODY, "on_disconnect": "cancel"})
+    response = await live.post(f"{RUNS}/wait", json=BODY)
     assert response.json() == {"n": 2}
     assert attempts[1].run == runs_pb2.RunRef(thread_id=THREAD_ID, run_id=RUN_ID)
-    assert attempts[1].cancel_on_disconnect
+    assert attempts[1].continue_after == "0-0", "the run may have ended, and be gone, meanwhile"
 
 
 async def test_wait_that_fails_for_good_says_so_in_the_body(live: httpx.AsyncClient, script: Script) -> None:
@@ -255,7 +319,10 @@ async def test_cancel_with_wait_of_a_finished_run(live: httpx.AsyncClient, scrip
 
 async def test_thread_stream_has_ids_and_ends_with_the_client(live: httpx.AsyncClient, script: Script) -> None:
     event = runs_pb2.Event(id="7-0", name="metadata", data_json=b"{}")
-    hanging = Hanging(runs_pb2.StreamThreadResponse(batch=runs_pb2.EventBatch(events=[event])))
+    hanging = Hanging(
+        runs_pb2.StreamThreadResponse(position="6-0"),
+        runs_pb2.StreamThreadResponse(batch=runs_pb2.EventBatch(events=[event])),
+    )
     script.on(StreamThread=hanging)
     url = f"/threads/{THREAD_ID}/stream?stream_modes=bogus&stream_modes=lifecycle,state_update"
     async with live.stream("GET", url, headers={"last-event-id": "-"}) as response:
@@ -271,9 +338,26 @@ async def test_thread_stream_has_ids_and_ends_with_the_client(live: httpx.AsyncC
 async def test_thread_stream_honours_the_singular_parameter_of_the_sdks(
     live: httpx.AsyncClient, script: Script
 ) -> None:
-    script.on(StreamThread=[])
+    script.on(StreamThread=[runs_pb2.StreamThreadResponse(position="0-0")])
     await live.get(f"/threads/{THREAD_ID}/stream?stream_mode=run_modes&stream_mode=state_update")
     assert list(script.last("StreamThread").stream_modes) == ["run_modes", "state_update"]
+
+
+async def test_thread_stream_goes_on_where_it_was_when_its_service_goes(
+    live: httpx.AsyncClient, script: Script
+) -> None:
+    async def behaviour(request: runs_pb2.StreamThreadRequest) -> AsyncIterator[runs_pb2.StreamThreadResponse]:
+        if not request.continue_after:
+            yield runs_pb2.StreamThreadResponse(position="6-3")
+            raise Unavailable("gone")
+        event = runs_pb2.Event(id="7-0", name="metadata", data_json=b"{}")
+        yield runs_pb2.StreamThreadResponse(batch=runs_pb2.EventBatch(events=[event]))
+
+    script.on(StreamThread=behaviour)
+    response = await live.get(f"/threads/{THREAD_ID}/stream?stream_modes=lifecycle")
+    assert b"id: 7-0\r\n" in response.content
+    asked = script.last("StreamThread")
+    assert (asked.continue_after, list(asked.stream_modes)) == ("6-3", ["lifecycle"])
 
 
 @pytest.mark.parametrize("event_id", ["-1", "garbage", "1-x", "1-"])
@@ -315,7 +399,7 @@ async def test_service_that_is_not_there_is_told_within_the_deadline(settings: G
 
 
 async def test_head_of_a_stream_ends_at_once(live: httpx.AsyncClient, script: Script) -> None:
-    hanging = Hanging()
+    hanging = Hanging(runs_pb2.StreamThreadResponse(position="0-0"))
     script.on(StreamThread=hanging)
     response = await live.head(f"/threads/{THREAD_ID}/stream")
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"

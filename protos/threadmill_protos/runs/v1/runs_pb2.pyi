@@ -598,14 +598,11 @@ class StreamRunRequest(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     LAST_EVENT_ID_FIELD_NUMBER: _builtins.int
     STREAM_MODES_FIELD_NUMBER: _builtins.int
-    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     CONTINUE_AFTER_FIELD_NUMBER: _builtins.int
     last_event_id: _builtins.str
     """Only for an existing run: `-1` replays all, an event id everything after it, anything else (or empty)
     starts now. Only a resumable run is replayed.
     """
-    cancel_on_disconnect: _builtins.bool
-    """Cancel the run (action interrupt) when the client goes before the end."""
     continue_after: _builtins.str
     """Only for an existing run: goes on after this event id (`0-0`: from the run's first event), whether the run is
     resumable or not. For a caller whose own client is still there, after a replica has gone.
@@ -629,12 +626,11 @@ class StreamRunRequest(_message.Message):
         run: Global___RunRef | None = ...,
         last_event_id: _builtins.str = ...,
         stream_modes: _abc.Iterable[_builtins.str] | None = ...,
-        cancel_on_disconnect: _builtins.bool = ...,
         continue_after: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create", b"create", "run", b"run", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect", "continue_after", b"continue_after", "create", b"create", "last_event_id", b"last_event_id", "run", b"run", "stream_modes", b"stream_modes", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_after", b"continue_after", "create", b"create", "last_event_id", b"last_event_id", "run", b"run", "stream_modes", b"stream_modes", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["create", "run"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -650,6 +646,9 @@ class StreamRunResponse(_message.Message):
 
     RUN_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    """Beside `run`: the event id after which the stream begins, for `continue_after`."""
     @_builtins.property
     def run(self) -> Global___Run:
         """The run, first."""
@@ -663,10 +662,11 @@ class StreamRunResponse(_message.Message):
         *,
         run: Global___Run | None = ...,
         batch: Global___EventBatch | None = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "message", b"message", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "message", b"message", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "message", b"message", "position", b"position", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["run", "batch"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
@@ -682,9 +682,11 @@ class WaitRunRequest(_message.Message):
 
     CREATE_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
-    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
-    cancel_on_disconnect: _builtins.bool
-    """Cancel the run (action interrupt) when the client goes before the end."""
+    CONTINUE_AFTER_FIELD_NUMBER: _builtins.int
+    continue_after: _builtins.str
+    """Only for an existing run: also takes what its events after this one say (`0-0`: all of them). For a caller whose
+    own client is still there after a replica has gone: the run may have ended, and left nothing else, meanwhile.
+    """
     @_builtins.property
     def create(self) -> Global___CreateRunRequest:
         """Create this run and wait for it."""
@@ -698,11 +700,11 @@ class WaitRunRequest(_message.Message):
         *,
         create: Global___CreateRunRequest | None = ...,
         run: Global___RunRef | None = ...,
-        cancel_on_disconnect: _builtins.bool = ...,
+        continue_after: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create", b"create", "run", b"run", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect", "create", b"create", "run", b"run", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_after", b"continue_after", "create", b"create", "run", b"run", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["create", "run"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -775,10 +777,13 @@ class StreamThreadRequest(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     STREAM_MODES_FIELD_NUMBER: _builtins.int
     LAST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    CONTINUE_AFTER_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread; need not exist."""
     last_event_id: _builtins.str
     """Event id after which to start; `-` or `0`: from the oldest kept; empty: now."""
+    continue_after: _builtins.str
+    """Goes on after this event id, with all that came since, whether resumable or not; as in StreamRunRequest."""
     @_builtins.property
     def stream_modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """`run_modes`, `lifecycle`, `state_update`; empty means `run_modes`."""
@@ -789,10 +794,11 @@ class StreamThreadRequest(_message.Message):
         thread_id: _builtins.str = ...,
         stream_modes: _abc.Iterable[_builtins.str] | None = ...,
         last_event_id: _builtins.str = ...,
+        continue_after: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_event_id", b"last_event_id", "stream_modes", b"stream_modes", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_after", b"continue_after", "last_event_id", b"last_event_id", "stream_modes", b"stream_modes", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -805,18 +811,22 @@ class StreamThreadResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BATCH_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    """How far the stream has come: an event id, for `continue_after`."""
     @_builtins.property
     def batch(self) -> Global___EventBatch:
-        """Events in order."""
+        """Events in order; none in the first message, which comes at once."""
 
     def __init__(
         self,
         *,
         batch: Global___EventBatch | None = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

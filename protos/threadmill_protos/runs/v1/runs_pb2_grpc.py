@@ -150,7 +150,8 @@ class RunsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WaitRun(self, request, context):
-        """Waits for the end of a run, new or existing. Two messages: `run`, at once, and `outcome`, at the end.
+        """Waits for the end of a run, new or existing. Two messages: `run`, at once (left out with `continue_after`), and
+        `outcome`, at the end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

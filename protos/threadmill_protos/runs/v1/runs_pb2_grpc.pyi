@@ -55,7 +55,9 @@ class RunsStub:
     Errors of CreateRun and GetRun come before the first message.
     """
     WaitRun: _grpc.UnaryStreamMultiCallable[_runs_pb2.WaitRunRequest, _runs_pb2.WaitRunResponse]
-    """Waits for the end of a run, new or existing. Two messages: `run`, at once, and `outcome`, at the end."""
+    """Waits for the end of a run, new or existing. Two messages: `run`, at once (left out with `continue_after`), and
+    `outcome`, at the end.
+    """
     StreamThread: _grpc.UnaryStreamMultiCallable[_runs_pb2.StreamThreadRequest, _runs_pb2.StreamThreadResponse]
     """Follows the events of all runs of a thread; ends only when the client goes."""
     PublishStateUpdate: _grpc.UnaryUnaryMultiCallable[_runs_pb2.PublishStateUpdateRequest, _empty_pb2.Empty]
@@ -89,7 +91,9 @@ class RunsAsyncStub(RunsStub):
     Errors of CreateRun and GetRun come before the first message.
     """
     WaitRun: _aio.UnaryStreamMultiCallable[_runs_pb2.WaitRunRequest, _runs_pb2.WaitRunResponse]  # type: ignore[assignment]
-    """Waits for the end of a run, new or existing. Two messages: `run`, at once, and `outcome`, at the end."""
+    """Waits for the end of a run, new or existing. Two messages: `run`, at once (left out with `continue_after`), and
+    `outcome`, at the end.
+    """
     StreamThread: _aio.UnaryStreamMultiCallable[_runs_pb2.StreamThreadRequest, _runs_pb2.StreamThreadResponse]  # type: ignore[assignment]
     """Follows the events of all runs of a thread; ends only when the client goes."""
     PublishStateUpdate: _aio.UnaryUnaryMultiCallable[_runs_pb2.PublishStateUpdateRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -168,7 +172,9 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.WaitRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_runs_pb2.WaitRunResponse], _abc.AsyncIterator[_runs_pb2.WaitRunResponse]]:
-        """Waits for the end of a run, new or existing. Two messages: `run`, at once, and `outcome`, at the end."""
+        """Waits for the end of a run, new or existing. Two messages: `run`, at once (left out with `continue_after`), and
+        `outcome`, at the end.
+        """
 
     @_abc_1.abstractmethod
     def StreamThread(

@@ -13,7 +13,7 @@ from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
 from threadmill_runs.events.log import END_EVENT
 from threadmill_runs.queue.ending import ROLLED_BACK, end_status
-from threadmill_runs.queue.run import Run, RunState
+from threadmill_runs.queue.run import RunState
 
 GONE = b'{"__error__":{"error":"HTTPException","message":"404: Run not found"}}'
 
@@ -21,9 +21,10 @@ GONE = b'{"__error__":{"error":"HTTPException","message":"404: Run not found"}}'
 class WaitedOutcome:
     """Collects the few events of a run that decide its body: the last values, an error, several interrupts."""
 
-    def __init__(self, threads: threads_pb2_grpc.ThreadsAsyncStub, run: Run) -> None:
+    def __init__(self, threads: threads_pb2_grpc.ThreadsAsyncStub, thread_id: str, *, temporary: bool) -> None:
         self._threads = threads
-        self._run = run
+        self._thread_id = thread_id
+        self._temporary = temporary
         self._values: bytes | None = None
         self._paused = False
         self._error: bytes | None = None
@@ -57,17 +58,17 @@ class WaitedOutcome:
             return orjson.dumps({"__interrupt__": self._interrupts})
         if self._values is not None:
             return self._values
-        if self._run.temporary:
-            return b"{}"
         if self.state is None:
             return GONE
+        if self._temporary:
+            return b"{}"
         return await self._thread_outcome()
 
     async def _thread_outcome(self) -> bytes:
         """The thread's current outcome, for runs that have ended before or stream no values."""
         try:
             thread = await self._threads.GetThread(
-                threads_pb2.GetThreadRequest(thread_id=self._run.thread_id), wait_for_ready=True
+                threads_pb2.GetThreadRequest(thread_id=self._thread_id), wait_for_ready=True
             )
         except grpc.aio.AioRpcError as error:
             if reason_of(error) == "THREAD_NOT_FOUND":

@@ -18,11 +18,11 @@ from threadmill_runs.assistants.repo import AssistantRepo
 from threadmill_runs.crons.repo import CronRepo
 from threadmill_runs.errors import RunNotFound
 from threadmill_runs.events.active_runs import ActiveRuns
-from threadmill_runs.events.follow import follow, mode_filter
+from threadmill_runs.events.follow import follow, in_messages, mode_filter
 from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, START, EventId
 from threadmill_runs.events.subscription import Subscription
-from threadmill_runs.events.thread_stream import ThreadStreams
+from threadmill_runs.events.thread_stream import ThreadStreams, ThreadView
 from threadmill_runs.queue.accepting import Acceptor
 from threadmill_runs.queue.cancelling import Canceller
 from threadmill_runs.queue.dispatcher import Dispatcher
@@ -125,58 +125,74 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
                 await subscription.start(replay)
                 current = await self._repo.get(run.run_id)  # it may have ended before we were subscribed
                 ended = replay is None and (current is None or not current.state.active)
-            async with self._watching.cancelling_when_left(run.run_id, request.cancel_on_disconnect):
-                yield runs_pb2.StreamRunResponse(run=run_proto(run))
-                if ended:
-                    return
-                async for response in self._shown(run.run_id, subscription, wanted):
-                    yield response
+            position = START if existing is None else subscription.position or START
+            yield runs_pb2.StreamRunResponse(run=run_proto(run), position=str(position))
+            if ended:
+                return
+            async for response in self._shown(run.run_id, subscription, wanted):
+                yield response
 
     async def _continued(
         self, request: runs_pb2.StreamRunRequest, wanted: Callable[[runs_pb2.Event], bool]
     ) -> AsyncIterator[runs_pb2.StreamRunResponse]:
         """The rest of a stream that another replica has begun; the run may have ended, and be gone, meanwhile."""
-        run_id = uuid_of(request.run.run_id, "run")
-        thread_id = optional_uuid(request.run.thread_id, "thread") or (await self._find(request.run)).thread_id
-        async with (
-            self._hub.subscribe(thread_id) as subscription,
-            self._watching.cancelling_when_left(run_id, request.cancel_on_disconnect),
-        ):
+        run_id, thread_id = await self._where(request.run)
+        async with self._hub.subscribe(thread_id) as subscription:
             await subscription.start(EventId.parse(request.continue_after) or START)
             async for response in self._shown(run_id, subscription, wanted):
                 yield response
+
+    async def _where(self, ref: runs_pb2.RunRef) -> tuple[str, str]:
+        """Ids of a run and its thread; the thread's tells them of a run that is gone, too."""
+        run_id = uuid_of(ref.run_id, "run")
+        return run_id, optional_uuid(ref.thread_id, "thread") or (await self._find(ref)).thread_id
 
     async def _shown(
         self, run_id: str, subscription: Subscription, wanted: Callable[[runs_pb2.Event], bool]
     ) -> AsyncIterator[runs_pb2.StreamRunResponse]:
         async for events in self._follow(run_id, subscription):
-            batch = [each for each in events if each.name != END_EVENT and wanted(each)]
-            if batch:
+            for batch in in_messages([each for each in events if each.name != END_EVENT and wanted(each)]):
                 yield runs_pb2.StreamRunResponse(batch=runs_pb2.EventBatch(events=batch))
 
     async def WaitRun(
         self, request: runs_pb2.WaitRunRequest, context: Context
     ) -> AsyncIterator[runs_pb2.WaitRunResponse]:
+        if request.continue_after:
+            yield await self._continued_wait(request)
+            return
         creating = request.WhichOneof("target") == "create"
         existing = None if creating else await self._find(request.run)
         async with self._watching.watching(request, existing, context) as (run, subscription):
             if existing is not None:
                 await subscription.start(None)
                 existing = await self._repo.get(run.run_id)  # it may have ended before we were subscribed
-            outcome = WaitedOutcome(self._threads, run)
-            async with self._watching.cancelling_when_left(run.run_id, request.cancel_on_disconnect):
-                yield runs_pb2.WaitRunResponse(run=run_proto(run))
-                if creating or (existing is not None and existing.state.active):
-                    async for events in self._follow(run.run_id, subscription):
-                        outcome.take(events)
-            if outcome.state is None:  # nobody told us: it had ended before, or Redis lost the end
-                ended = await self._repo.get(run.run_id)
-                outcome.state = ended.state if ended else None
-            yield runs_pb2.WaitRunResponse(
-                outcome=runs_pb2.WaitRunResponse.Outcome(
-                    state=RUN_STATES[outcome.state or RunState.INTERRUPTED], body_json=await outcome.body()
-                )
+            outcome = WaitedOutcome(self._threads, run.thread_id, temporary=run.temporary)
+            yield runs_pb2.WaitRunResponse(run=run_proto(run))
+            if creating or (existing is not None and existing.state.active):
+                async for events in self._follow(run.run_id, subscription):
+                    outcome.take(events)
+            yield await self._waited(run.run_id, outcome)
+
+    async def _continued_wait(self, request: runs_pb2.WaitRunRequest) -> runs_pb2.WaitRunResponse:
+        """The end of a wait that another replica has begun; as in `_continued`."""
+        run_id, thread_id = await self._where(request.run)
+        run = await self._repo.get(run_id)
+        outcome = WaitedOutcome(self._threads, thread_id, temporary=run is None or run.temporary)
+        async with self._hub.subscribe(thread_id) as subscription:
+            await subscription.start(EventId.parse(request.continue_after) or START)
+            async for events in self._follow(run_id, subscription):
+                outcome.take(events)
+        return await self._waited(run_id, outcome)
+
+    async def _waited(self, run_id: str, outcome: WaitedOutcome) -> runs_pb2.WaitRunResponse:
+        if outcome.state is None:  # nobody told us: it had ended before, or Redis lost the end
+            ended = await self._repo.get(run_id)
+            outcome.state = ended.state if ended else None
+        return runs_pb2.WaitRunResponse(
+            outcome=runs_pb2.WaitRunResponse.Outcome(
+                state=RUN_STATES[outcome.state or RunState.INTERRUPTED], body_json=await outcome.body()
             )
+        )
 
     async def _follow(self, run_id: str, subscription: Subscription) -> AsyncIterator[list[runs_pb2.Event]]:
         async for events in follow(subscription, run_id, self._active_runs.is_active):
@@ -186,8 +202,11 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         self, request: runs_pb2.StreamThreadRequest, context: Context
     ) -> AsyncIterator[runs_pb2.StreamThreadResponse]:
         thread_id = uuid_of(request.thread_id, "thread")
-        async for batch in self._thread_streams.follow(thread_id, list(request.stream_modes), request.last_event_id):
-            yield runs_pb2.StreamThreadResponse(batch=runs_pb2.EventBatch(events=batch))
+        wanted = ThreadView.of(request.stream_modes, request.last_event_id, request.continue_after)
+        async for position, events in self._thread_streams.follow(thread_id, wanted):
+            for batch in in_messages(events) or [[]]:
+                at = batch[-1].id if batch else str(position)
+                yield runs_pb2.StreamThreadResponse(batch=runs_pb2.EventBatch(events=batch), position=at)
 
     async def PublishStateUpdate(self, request: runs_pb2.PublishStateUpdateRequest, context: Context) -> Empty:
         await self._thread_streams.publish_state(uuid_of(request.thread_id, "thread"), request.state_json)

@@ -164,7 +164,7 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
         run = await repo.get(run_id)
         return run is not None and run.resumable
 
-    watching = Watching(acceptor, canceller, hub, dispatcher.reports_here)
+    watching = Watching(acceptor, hub, dispatcher.reports_here)
     runs = RunsServicer(
         acceptor,
         repo,
@@ -183,7 +183,6 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     executors = ExecutorsServicer(settings, assistants, repo, events, dispatcher, ender)
 
     async def stop() -> None:
-        watching.stopping = True
         dispatcher.stop()
         hub.stop()
 

@@ -19,6 +19,10 @@ EVENTS_OF_MODE = {
 }
 
 
+# A message of a stream takes a little more than this at the most, unless a single event does.
+MESSAGE_BYTES = 2 * 1024 * 1024
+
+
 class RunWatch(Protocol):
     """Says whether a run has yet to end."""
 
@@ -32,6 +36,19 @@ def mode_filter(modes: Sequence[str]) -> Callable[[runs_pb2.Event], bool]:
         return lambda event: True
     wanted = {name for mode in modes for name in EVENTS_OF_MODE.get(mode, (mode,))} | {"error"}
     return lambda event: event.name.partition("|")[0] in wanted
+
+
+def in_messages(events: Sequence[runs_pb2.Event]) -> list[list[runs_pb2.Event]]:
+    """Splits events where one message would become too large for gRPC, and for those who hold it."""
+    messages: list[list[runs_pb2.Event]] = []
+    size = MESSAGE_BYTES
+    for event in events:
+        if size >= MESSAGE_BYTES:
+            messages.append([])
+            size = 0
+        messages[-1].append(event)
+        size += len(event.data_json)
+    return messages
 
 
 async def follow(subscription: Subscription, run_id: str, is_active: RunWatch) -> AsyncIterator[list[runs_pb2.Event]]:

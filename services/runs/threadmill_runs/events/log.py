@@ -16,8 +16,11 @@ log = structlog.get_logger(__name__)
 # Names of events that end here and never leave the server as they are.
 END_EVENT = "__end__"
 
-# Batches that are read at once: bounds what a replay of a long log holds in memory.
-PAGE_BATCHES = 100
+# Batches that are read at once bound what a replay of a long log holds in memory. They may be of any size, so the first
+# page is small, and each is followed by one that should come to about so many bytes.
+FIRST_PAGE_BATCHES = 4
+PAGE_BATCHES_MAX = 200
+PAGE_BYTES = 2 * 1024 * 1024
 # A log outlives the longest run by so much: the run may have waited for another attempt.
 OPEN_MARGIN_SECONDS = 3600
 
@@ -45,6 +48,15 @@ class EventId:
 
 
 START = EventId(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some consecutive events of a log: whether there may be more, and how many batches to read next."""
+
+    events: list[runs_pb2.Event]
+    more: bool
+    next_batches: int
 
 
 class Appended(Enum):
@@ -175,12 +187,14 @@ class EventLog:
         found = EventId.parse(entries[0][0].decode()) if entries else None
         return found or START
 
-    async def read(self, thread_id: str, after: EventId) -> tuple[list[runs_pb2.Event], bool]:
-        """A page of the kept events later than `after`, with their ids, and whether there may be more."""
+    async def read(self, thread_id: str, after: EventId, batches: int = FIRST_PAGE_BATCHES) -> "Page":
+        """A page of the kept events later than `after`, with their ids."""
         async with asyncio.timeout(self._bounds.timeout_seconds):
-            entries: Any = await self._redis.xrange(LogKeys(thread_id).stream, min=f"({after}", count=PAGE_BATCHES)
+            entries: Any = await self._redis.xrange(LogKeys(thread_id).stream, min=f"({after}", count=batches)
         events = [event for _, fields in entries for event_id, event in decode(fields[b"m"]) if event_id > after]
-        return events, len(entries) == PAGE_BATCHES
+        size = sum(len(fields[b"m"]) for _, fields in entries)
+        fitting = PAGE_BYTES * len(entries) // max(1, size)
+        return Page(events, len(entries) == batches, max(1, min(PAGE_BATCHES_MAX, 4 * batches, fitting)))
 
 
 def decode(message: bytes) -> list[tuple[EventId, runs_pb2.Event]]:

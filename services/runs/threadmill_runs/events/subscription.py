@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from threadmill_chassis.errors import Unavailable
 from threadmill_protos.runs.v1 import runs_pb2
 
-from threadmill_runs.events.log import EventId, EventLog
+from threadmill_runs.events.log import FIRST_PAGE_BATCHES, START, EventId, EventLog
 
 # A client that reads slower than its run writes may lag so far before it has to re-read the log.
 MAX_BUFFERED_BATCHES = 1000
@@ -34,6 +34,7 @@ class Subscription:
         self.position: EventId | None = None
         self._log = event_log
         self._request = request
+        self._page_batches = FIRST_PAGE_BATCHES
         self._live: deque[Positioned] = deque()
         self._live_bytes = 0
         # Id of the newest event that was taken or is waiting in `_live`.
@@ -108,11 +109,21 @@ class Subscription:
         self._local = False
         await self._request()
 
-    async def start_empty(self) -> None:
-        """Waits until live messages arrive; for a run that is yet to be created, of which the log knows nothing."""
+    async def start_empty(self, patience_seconds: float) -> None:
+        """Waits until live messages arrive; for a run that is yet to be created, of which the log knows nothing.
+
+        If Redis is not there in time, they come later, after what the log holds by then.
+        """
         await self._request()
-        await self._confirmed.wait()
-        self._stale = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self._confirmed.wait()
+                self._stale = False
+
+    def look_back(self) -> None:
+        """What is there already is in the log: it comes first."""
+        self._stale = True
+        self._changed.set()
 
     async def start(self, after: EventId | None) -> None:
         """Waits until live messages arrive; begins after the given event, or now."""
@@ -143,18 +154,19 @@ class Subscription:
 
     async def _catch_up(self) -> list[runs_pb2.Event]:
         self._stale = self.behind = False
-        position = self.position or EventId(0, 0)
         try:
-            events, self.behind = await self._log.read(self.thread_id, position)
+            page = await self._log.read(self.thread_id, self.position or START, self._page_batches)
         except (RedisError, OSError):
             self._stale = True
             await asyncio.sleep(RETRY_SECONDS)
             return []
+        self.behind = page.more
         self._stale = self._stale or self.behind
-        if events and (last := EventId.parse(events[-1].id)) is not None:
+        self._page_batches = page.next_batches
+        if page.events and (last := EventId.parse(page.events[-1].id)) is not None:
             self.position = last
             self._newest = max(self._newest or last, last)
-        return events
+        return page.events
 
     def _take(self, batch: Positioned, into: list[runs_pb2.Event]) -> None:
         for event_id, event in batch:

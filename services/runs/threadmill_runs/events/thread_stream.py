@@ -1,6 +1,7 @@
 """The stream of a whole thread: the events of all its runs, one after the other, and manual state updates."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 import orjson
 import structlog
@@ -16,6 +17,23 @@ log = structlog.get_logger(__name__)
 MODES = ("run_modes", "lifecycle", "state_update")
 STATE_UPDATE = "state_update"
 IDLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadView:
+    """What a client wants to see of a thread. `after`: from where on; None: from now on.
+
+    `continues`: another replica has begun this stream, and the client has seen everything up to `after`.
+    """
+
+    modes: frozenset[str]
+    after: EventId | None = None
+    continues: bool = False
+
+    @classmethod
+    def of(cls, modes: Iterable[str], last_event_id: str, continue_after: str = "") -> "ThreadView":
+        """Raises InvalidArgument for an unknown mode or a malformed position."""
+        return cls(_checked(modes), _position(continue_after or last_event_id), bool(continue_after))
 
 
 class ThreadStreams:
@@ -34,22 +52,20 @@ class ThreadStreams:
         except (RedisError, OSError) as error:
             log.warning("state_update_not_published", thread_id=thread_id, error=repr(error))
 
-    async def follow(
-        self, thread_id: str, modes: Sequence[str], last_event_id: str
-    ) -> AsyncIterator[list[runs_pb2.Event]]:
-        """Batches of events for ever; raises InvalidArgument for an unknown mode or a malformed position."""
-        after = _position(last_event_id)
-        wanted = _checked(modes)
+    async def follow(self, thread_id: str, view: ThreadView) -> AsyncIterator[tuple[EventId, list[runs_pb2.Event]]]:
+        """How far the stream has come, and the events up to there, for ever. At once without events, for its start."""
         async with self._hub.subscribe(thread_id) as subscription:
-            await subscription.start(after)
-            replay_until = await self._events.newest(thread_id) if after is not None else None
+            await subscription.start(view.after)
+            replays = view.after is not None and not view.continues
+            replay_until = await self._events.newest(thread_id) if replays else None
+            yield subscription.position or START, []
             while True:
                 fresh = await subscription.next_events(IDLE_SECONDS)
-                shown = [view for each in fresh if (view := _view(each, wanted))]
+                shown = [seen for each in fresh if (seen := _view(each, view.modes))]
                 if replay_until is not None:
                     shown = await self._only_resumable(shown, replay_until)
                 if shown:
-                    yield shown
+                    yield subscription.position or START, shown
 
     async def _only_resumable(self, events: list[runs_pb2.Event], until: EventId) -> list[runs_pb2.Event]:
         """Of what happened before the client came, only resumable runs and ends of runs are shown."""
@@ -74,18 +90,18 @@ def _position(last_event_id: str) -> EventId | None:
     return position
 
 
-def _checked(modes: Sequence[str]) -> set[str]:
+def _checked(modes: Iterable[str]) -> frozenset[str]:
     for mode in modes:
         if mode not in MODES:
             raise InvalidArgument(f"Invalid stream mode: {mode}")
-    return set(modes) or {"run_modes"}
+    return frozenset(modes) or frozenset({"run_modes"})
 
 
 def _is_end(each: runs_pb2.Event) -> bool:
     return each.name == "metadata" and b'"run_done"' in each.data_json
 
 
-def _view(each: runs_pb2.Event, wanted: set[str]) -> runs_pb2.Event | None:
+def _view(each: runs_pb2.Event, wanted: frozenset[str]) -> runs_pb2.Event | None:
     """The event as the thread stream shows it; None if it is not asked for."""
     if each.name == STATE_UPDATE:
         return each if STATE_UPDATE in wanted else None

@@ -122,8 +122,10 @@ class Acceptor:
             new = new_run(request, assistant, merged, begun.thread, request.run_id, strategy, stateless=stateless)
             try:
                 inserted = await self._insert(new, begun, prepare)
+                if inserted is not None and inserted.repeated:
+                    return await self._repeated(inserted.run)
                 if inserted is not None:
-                    return await self._accepted(inserted)
+                    return _accepted(inserted)
                 assistant = await self._assistants.changed(request.assistant_id, assistant)
             except (InvalidArgument, ThreadBusy, AssistantNotFound, InvalidAssistant):
                 await self._abandon(new)
@@ -163,12 +165,18 @@ class Acceptor:
                 self._dispatcher.give_up(reservation)
             raise
         write = self._queue(new) if reservation is None else self._begin_here(new, reservation, begun.is_empty)
-        task = self._spawn(write)
+        task = self._spawn(self._superseding(write))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             await asyncio.wait({task})
             raise
+
+    async def _superseding(self, write: Awaitable[Inserted | None]) -> Inserted | None:
+        inserted = await write
+        if inserted is not None and not inserted.repeated and inserted.others and inserted.run.strategy in SUPERSEDING:
+            await self._supersede(inserted.others, inserted.run)
+        return inserted
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -199,17 +207,6 @@ class Acceptor:
         elif inserted is not None and not inserted.repeated:
             await self._signals.queued(new.graph_id)
         return inserted
-
-    async def _accepted(self, inserted: Inserted) -> Accepted:
-        run = inserted.run
-        if inserted.repeated:
-            return await self._repeated(run)
-        if inserted.others and run.strategy in SUPERSEDING:
-            await self._supersede(inserted.others, run)
-        log.debug("run_created", run_id=run.run_id, thread_id=run.thread_id, strategy=run.strategy.value)
-        if inserted.begun:
-            run = replace(run, state=RunState.PENDING, attempt=0)
-        return Accepted(run, begun=inserted.begun)
 
     async def _supersede(self, others: list[str], run: Run) -> None:
         await self._canceller.cancel(others, SUPERSEDING[run.strategy], f"superseded by run {run.run_id}")
@@ -255,6 +252,14 @@ class Acceptor:
             )
         except grpc.aio.AioRpcError as error:
             log.warning("thread_of_refused_run_not_freed", run_id=new.run_id, error=repr(error))
+
+
+def _accepted(inserted: Inserted) -> Accepted:
+    run = inserted.run
+    log.debug("run_created", run_id=run.run_id, thread_id=run.thread_id, strategy=run.strategy.value)
+    if inserted.begun:
+        run = replace(run, state=RunState.PENDING, attempt=0)
+    return Accepted(run, begun=inserted.begun)
 
 
 def _was_idle(begun: threads_pb2.BeginRunResponse) -> bool:

@@ -225,8 +225,8 @@ class Dispatcher:
         )
         if claims is None:
             return True
-        for claim in claims:
-            await self._assign(attachment, claim)
+        # At once: a Redis that hangs delays each by its time-out, and all together must not outlast their leases.
+        await asyncio.gather(*(self._assign(attachment, claim) for claim in claims))
         return len(claims) == wanted
 
     async def _assign(self, attachment: Attachment, claim: Claim) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from threadmill_chassis.ids import new_id
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,8 @@ class Signals:
         # Runs that were queued here so far. An end that does not see a run, because both are written at the same time,
         # sees that there was one.
         self.queued_count = 0
+        # Stops are told apart by it: one's own comes back from Redis when the run may be over already.
+        self._sender = new_id()
 
     async def queued(self, graph_id: str) -> None:
         """A run has been put into the queue here."""
@@ -44,7 +47,7 @@ class Signals:
     async def stop(self, run_id: str) -> None:
         """A running run is to be cancelled, or is gone."""
         self.on_stop(run_id)
-        await self._publish(STOP_CHANNEL, run_id)
+        await self._publish(STOP_CHANNEL, f"{self._sender} {run_id}")
 
     async def _publish(self, channel: str, text: str) -> None:
         try:
@@ -69,5 +72,7 @@ class Signals:
             return
         if message["channel"] == WAKE_CHANNEL.encode():
             self.on_wake(None)
-        else:
-            self.on_stop(message["data"].decode())
+            return
+        sender, _, run_id = message["data"].decode().partition(" ")
+        if sender != self._sender:
+            self.on_stop(run_id)
