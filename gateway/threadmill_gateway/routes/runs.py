@@ -1,6 +1,5 @@
 """Runs that answer at once: create, list, read, cancel, delete."""
 
-import asyncio
 from typing import TypeVar
 
 import grpc
@@ -38,8 +37,6 @@ REFUSALS = {
         "Thread is already running a task. Wait for it to finish or choose a different multitask strategy.",
     ),
 }
-# Runs of one batch that are created side by side.
-CREATES_AT_ONCE = 8
 # The longest page that the runs api gives.
 LIST_PAGE = 1000
 NO_RUNS = (404, "No runs found to cancel.")
@@ -85,17 +82,12 @@ async def create_stateless_run(request: Request, gateway: Gateway) -> Response:
 
 
 async def create_batch(request: Request, gateway: Gateway) -> Response:
-    """Queues several stateless runs. All bodies are checked before the first run is created."""
+    """Queues several stateless runs, or none."""
     bodies = await read(request, RunBatch, gateway.settings.http_max_request_body_bytes)
     questions = [await creation(body, request, gateway, None) for body in bodies.root]
-    free = asyncio.Semaphore(CREATES_AT_ONCE)
-
-    async def create(question: runs_pb2.CreateRunRequest) -> runs_pb2.Run:
-        async with free:
-            return await queue_run(gateway, question)
-
-    runs = await asyncio.gather(*map(create, questions))
-    return encode.document_response([encode.run(run) for run in runs])
+    with answering(**REFUSALS):
+        created = await gateway.clients.ask(gateway.clients.runs.CreateRuns, runs_pb2.CreateRunsRequest(runs=questions))
+    return encode.document_response([encode.run(run) for run in created.runs])
 
 
 async def queue_run(gateway: Gateway, question: runs_pb2.CreateRunRequest) -> runs_pb2.Run:

@@ -114,7 +114,9 @@ class ScriptedExecutor:
     async def reporting(self, assignment: Any) -> AsyncIterator[Report]:
         """A report of the attempt, open for the block."""
         call = self.stub.Report()
-        header = executors_pb2.ReportRequest.Header(fence=assignment.fence, thread_id=assignment.thread_id)
+        header = executors_pb2.ReportRequest.Header(
+            fence=assignment.fence, thread_id=assignment.thread_id, attempt=assignment.attempt
+        )
         await call.write(executors_pb2.ReportRequest(header=header))
         try:
             yield Report(call)

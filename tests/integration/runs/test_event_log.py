@@ -20,7 +20,9 @@ from threadmill_runs.events.log import (
 
 KEEP_SECONDS = 60
 OPEN_SECONDS = 9000
-BOUNDS = Bounds(max_batches=1000, keep_seconds=KEEP_SECONDS, open_seconds=OPEN_SECONDS, timeout_seconds=5.0)
+BOUNDS = Bounds(
+    max_batches=1000, max_bytes=10**9, keep_seconds=KEEP_SECONDS, open_seconds=OPEN_SECONDS, timeout_seconds=5.0
+)
 
 
 @pytest.fixture
@@ -181,6 +183,16 @@ async def test_pages_of_large_events_hold_few(log, thread_id):
         await write(log, thread_id, 1, [event("run", "values", large)], seq)
     page = await log.read(thread_id, START)
     assert (len(page.events), page.next_batches) == (4, 1)
+
+
+async def test_a_log_that_is_too_large_loses_its_older_half(redis, thread_id):
+    log = EventLog(redis, replace(BOUNDS, max_bytes=10_000))
+    for seq in range(50):
+        await write(log, thread_id, 1, [event("run", f"n{seq}", b"1" * 900)], seq)
+        assert await redis.memory_usage(LogKeys(thread_id).stream) < 20_000
+    kept = await names(log, thread_id)
+    assert 4 <= len(kept) <= 11
+    assert kept == [f"n{seq}" for seq in range(50 - len(kept), 50)]
 
 
 @pytest.mark.parametrize("ticks", range(12))

@@ -14,7 +14,9 @@ from threadmill_runs.events.log import END_EVENT, START, Bounds, EventLog, event
 
 @pytest.fixture
 def log(redis):
-    return EventLog(redis, Bounds(max_batches=10_000, keep_seconds=60, open_seconds=60, timeout_seconds=5.0))
+    return EventLog(
+        redis, Bounds(max_batches=10_000, max_bytes=10**9, keep_seconds=60, open_seconds=60, timeout_seconds=5.0)
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from threadmill_runs.api import watching
 from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, Bounds, EventLog, event
 
-BOUNDS = Bounds(max_batches=10_000, keep_seconds=60, open_seconds=60, timeout_seconds=5.0)
+BOUNDS = Bounds(max_batches=10_000, max_bytes=10**9, keep_seconds=60, open_seconds=60, timeout_seconds=5.0)
 
 
 async def subscribed(redis):

@@ -4,6 +4,8 @@ import asyncio
 
 import grpc
 import pytest
+from threadmill_chassis.grpc_errors import reason_of
+from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_runs.api import watching as watching_module
 from threadmill_runs.api import wiring
 
@@ -44,3 +46,36 @@ async def outcome(call):
     except grpc.aio.AioRpcError as error:
         return error.code()
     return None
+
+
+async def test_a_redis_that_hangs_keeps_no_new_run_from_beginning(start_system, monkeypatch):
+    monkeypatch.setattr(watching_module, "REDIS_SECONDS", 0.2)
+    system = await start_system(redis_timeout_seconds=0.3)
+    executor = await system.executor().attach()
+    await executor.finish(await assignment_of(system, executor))
+    thread_id = await system.thread()
+    await system.redis.execute_command("CLIENT", "PAUSE", "1500", "ALL")
+    call = system.runs.StreamRun(
+        runs_pb2.StreamRunRequest(create=system.request(thread_id, after_seconds=0.01))  # not claimed by its insert
+    )
+    async with asyncio.timeout(1.2):
+        await call.read()
+        assignment = await executor.assignment()
+    await executor.finish(assignment, ("values", {"n": 1}), values_json=b"{}")
+    names = [name for name, _ in await system.collect(call)]
+    assert names == ["metadata", "values"], "though the dispatcher could not write the first"
+
+
+async def assignment_of(system, executor):
+    await system.create(await system.thread())
+    return await executor.assignment()
+
+
+async def test_a_batch_is_created_whole_or_not_at_all(start_system):
+    system = await start_system()
+    good = system.request("")
+    bad = system.request("", assistant_id="nope")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await system.runs.CreateRuns(runs_pb2.CreateRunsRequest(runs=[good, bad]))
+    assert reason_of(refused.value) == "INVALID_ASSISTANT"
+    assert await system.sql.fetchval("SELECT count(*) FROM runs.run") == 0

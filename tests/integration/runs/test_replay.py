@@ -1,5 +1,7 @@
 """Joining a run late: Last-Event-ID on runs whose events are kept, and on runs whose are not."""
 
+import asyncio
+
 import pytest
 from threadmill_runs.events import follow as follow_module
 from threadmill_runs.events.log import EventId
@@ -90,3 +92,26 @@ async def test_a_replay_after_events_have_expired_ends(start_system, monkeypatch
 
     await until(expired)
     assert await system.events(system.stream(run.run_id, last_event_id="-1")) == []
+
+
+async def test_a_client_that_has_seen_everything_is_told_so_at_once(system, halfway):
+    run, finish = halfway
+    events = await joined(system, run, "-1", finish)
+    after = EventId.parse(events[-1].id)
+    async with asyncio.timeout(follow_module.SILENCE_SECONDS - 1):
+        assert await system.events(system.stream(run.run_id, last_event_id=f"{after.epoch}-{after.seq + 9}")) == []
+
+
+async def test_a_replay_of_large_events_comes_in_messages_that_fit(start_system):
+    system = await start_system(grpc_max_message_bytes=4 * 1024 * 1024)
+    executor = await system.executor().attach()
+    run = await system.create(await system.thread(), stream_resumable=True)
+    assignment = await executor.assignment()
+    large = "x" * 1_500_000
+    async with executor.reporting(assignment) as report:
+        for number in range(12):
+            await report.send(("values", f"{number}{large}"), first_seq=number + 1)
+    await executor.finish(assignment, values_json=b"{}")
+    events = await system.events(system.stream(run.run_id, last_event_id="-1"))
+    assert [each.name for each in events] == ["metadata", *["values"] * 12]
+    assert [len(each.data_json) for each in events[1:]] == [1_500_003] * 10 + [1_500_004] * 2

@@ -123,3 +123,23 @@ async def test_many_superseding_creates_at_once_leave_one(system, strategy):
     server.cancel()
     assert expected in {run.run_id for run in runs}
     assert await system.thread_state(thread_id) == "busy"
+
+
+@pytest.mark.parametrize("delay_seconds", [0.0, 0.002, 0.004, 0.006, 0.008, 0.012])
+async def test_a_strategy_is_carried_out_even_if_its_caller_leaves(system, executor, delay_seconds):
+    thread_id = await system.thread()
+    first = await system.create(thread_id)
+    await executor.assignment()
+    call = system.runs.CreateRun(system.request(thread_id, multitask_strategy=INTERRUPT))
+    await asyncio.sleep(delay_seconds)  # the moment is what is varied
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+
+    async def settled():
+        """Either nothing was created, or the older run has been told to stop."""
+        runs = await system.sql.fetch("SELECT run_id, cancel_action FROM runs.run WHERE thread_id = $1", thread_id)
+        stopped = {str(row["run_id"]): row["cancel_action"] for row in runs}
+        return len(stopped) == 1 or stopped[first.run_id] == "interrupt"
+
+    await asyncio.sleep(0.1)  # in which a create that goes on is done
+    await until(settled, 5)

@@ -268,8 +268,16 @@ async def test_stateless_create_and_batch(client: httpx.AsyncClient, script: Scr
     run_id = script.last("CreateRun").run_id
     assert script.last("CreateRun").thread_id == ""
     assert response.headers["content-location"] == f"/runs/{run_id}"
+    script.on(
+        CreateRuns=lambda request: runs_pb2.CreateRunsResponse(
+            runs=[run_row(run_id=each.run_id) for each in request.runs]
+        )
+    )
     batch = await client.post("/runs/batch", json=[MINIMAL, {**MINIMAL, "input": 1}])
-    assert len({run["run_id"] for run in batch.json()}) == 2
+    assert [run["run_id"] for run in batch.json()] == [each.run_id for each in script.last("CreateRuns").runs]
+    script.on(CreateRuns=reason("ASSISTANT_NOT_FOUND"))
+    refused = await client.post("/runs/batch", json=[MINIMAL])
+    assert (refused.status_code, refused.json()) == (404, {"detail": "Thread or assistant not found."})
 
 
 async def test_list_selects_and_filters(client: httpx.AsyncClient, script: Script) -> None:

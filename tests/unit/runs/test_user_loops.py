@@ -7,6 +7,8 @@ import time
 
 import pytest
 from eventually import until
+from langgraph.graph import START, StateGraph
+from structlog.testing import capture_logs
 from threadmill_runs.executor import loops as module
 from threadmill_runs.executor.loops import UserLoops, finished
 
@@ -143,3 +145,42 @@ async def test_user_code_that_exits_takes_nobody_with_it(loops):
         with pytest.raises(RuntimeError, match="SystemExit"):
             await asyncio.wait_for(loops.run(leaving), 5)
     assert await asyncio.wait_for(loops.run(asyncio.sleep(0, "alive")), 5) == "alive"
+
+
+async def test_the_warning_names_graph_and_node(loops, release):
+    async def heavy(state: dict) -> dict:
+        release.wait(20)
+        return {}
+
+    graph = StateGraph(dict).add_node("heavy", heavy).add_edge(START, "heavy").compile()
+    with capture_logs() as logs:
+        work = loops.start(graph.ainvoke({"a": 1}), graph_id="bad", label="graph bad, run 7")
+        await stalls(work)
+        release.set()
+        await asyncio.wait_for(finished(work), 5)
+    (warning,) = [entry for entry in logs if entry["event"] == "user_code_blocks_its_loop"]
+    assert (warning["graph_id"], warning["node"], warning["work"]) == ("bad", "heavy", "graph bad, run 7")
+    assert "in heavy" in warning["where"]
+
+
+async def test_synchronous_code_that_was_left_behind_keeps_nobody_waiting(loops, release):
+    """As after many cancelled runs whose synchronous nodes do not return."""
+    began = threading.Semaphore(0)
+
+    def stuck() -> None:
+        began.release()
+        release.wait(30)
+
+    async def leave() -> None:
+        await asyncio.to_thread(stuck)
+
+    with capture_logs() as logs:
+        works = [loops.start(leave()) for _ in range(150)]
+        for _ in works:
+            await asyncio.to_thread(began.acquire)
+        for work in works:
+            work.cancel()
+        assert await asyncio.wait_for(loops.run(asyncio.to_thread(lambda: "ran")), 5) == "ran"
+    assert [entry["busy"] for entry in logs if entry["event"] == "many_synchronous_calls"] == [128]
+    release.set()
+    await asyncio.gather(*map(finished, works), return_exceptions=True)

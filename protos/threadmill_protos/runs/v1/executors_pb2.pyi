@@ -419,12 +419,15 @@ class ReportRequest(_message.Message):
         FENCE_FIELD_NUMBER: _builtins.int
         THREAD_ID_FIELD_NUMBER: _builtins.int
         NEXT_SEQ_FIELD_NUMBER: _builtins.int
+        ATTEMPT_FIELD_NUMBER: _builtins.int
         thread_id: _builtins.str
         """Its thread."""
         next_seq: _builtins.int
         """Position of the first event that this call will send: what comes before is acknowledged, or was given up.
         0: unknown.
         """
+        attempt: _builtins.int
+        """Number of the attempt, for the stream's `metadata` event if it could not be written before."""
         @_builtins.property
         def fence(self) -> _common_pb2.Fence:
             """The attempt."""
@@ -435,10 +438,11 @@ class ReportRequest(_message.Message):
             fence: _common_pb2.Fence | None = ...,
             thread_id: _builtins.str = ...,
             next_seq: _builtins.int = ...,
+            attempt: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "next_seq", b"next_seq", "thread_id", b"thread_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "fence", b"fence", "next_seq", b"next_seq", "thread_id", b"thread_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,6 +41,11 @@ class RunsStub:
                 request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunRequest.SerializeToString,
                 response_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.Run.FromString,
                 _registered_method=True)
+        self.CreateRuns = channel.unary_unary(
+                '/threadmill.runs.v1.Runs/CreateRuns',
+                request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunsRequest.SerializeToString,
+                response_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunsResponse.FromString,
+                _registered_method=True)
         self.GetRun = channel.unary_unary(
                 '/threadmill.runs.v1.Runs/GetRun',
                 request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.GetRunRequest.SerializeToString,
@@ -100,6 +105,14 @@ class RunsServicer:
     def CreateRun(self, request, context):
         """Accepts a run and queues it. ASSISTANT_NOT_FOUND, INVALID_ASSISTANT (INVALID_ARGUMENT: neither a UUID nor
         a graph), THREAD_NOT_FOUND, THREAD_BUSY (ABORTED, strategy reject). Idempotent per `run_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRuns(self, request, context):
+        """Accepts several runs, or none: errors as CreateRun's; what was accepted before one is undone. Idempotent per
+        `run_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,6 +199,11 @@ def add_RunsServicer_to_server(servicer, server):
                     request_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunRequest.FromString,
                     response_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.Run.SerializeToString,
             ),
+            'CreateRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRuns,
+                    request_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunsRequest.FromString,
+                    response_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunsResponse.SerializeToString,
+            ),
             'GetRun': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRun,
                     request_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.GetRunRequest.FromString,
@@ -265,6 +283,33 @@ class Runs:
             '/threadmill.runs.v1.Runs/CreateRun',
             threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunRequest.SerializeToString,
             threadmill_dot_runs_dot_v1_dot_runs__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/threadmill.runs.v1.Runs/CreateRuns',
+            threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunsRequest.SerializeToString,
+            threadmill_dot_runs_dot_v1_dot_runs__pb2.CreateRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

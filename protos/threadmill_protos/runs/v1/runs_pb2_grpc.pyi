@@ -38,6 +38,10 @@ class RunsStub:
     """Accepts a run and queues it. ASSISTANT_NOT_FOUND, INVALID_ASSISTANT (INVALID_ARGUMENT: neither a UUID nor
     a graph), THREAD_NOT_FOUND, THREAD_BUSY (ABORTED, strategy reject). Idempotent per `run_id`.
     """
+    CreateRuns: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CreateRunsRequest, _runs_pb2.CreateRunsResponse]
+    """Accepts several runs, or none: errors as CreateRun's; what was accepted before one is undone. Idempotent per
+    `run_id`.
+    """
     GetRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetRunRequest, _runs_pb2.Run]
     """Reads one run. RUN_NOT_FOUND (NOT_FOUND)."""
     ListRuns: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListRunsRequest, _runs_pb2.ListRunsResponse]
@@ -73,6 +77,10 @@ class RunsAsyncStub(RunsStub):
     CreateRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.CreateRunRequest, _runs_pb2.Run]  # type: ignore[assignment]
     """Accepts a run and queues it. ASSISTANT_NOT_FOUND, INVALID_ASSISTANT (INVALID_ARGUMENT: neither a UUID nor
     a graph), THREAD_NOT_FOUND, THREAD_BUSY (ABORTED, strategy reject). Idempotent per `run_id`.
+    """
+    CreateRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.CreateRunsRequest, _runs_pb2.CreateRunsResponse]  # type: ignore[assignment]
+    """Accepts several runs, or none: errors as CreateRun's; what was accepted before one is undone. Idempotent per
+    `run_id`.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetRunRequest, _runs_pb2.Run]  # type: ignore[assignment]
     """Reads one run. RUN_NOT_FOUND (NOT_FOUND)."""
@@ -112,6 +120,16 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_runs_pb2.Run, _abc.Awaitable[_runs_pb2.Run]]:
         """Accepts a run and queues it. ASSISTANT_NOT_FOUND, INVALID_ASSISTANT (INVALID_ARGUMENT: neither a UUID nor
         a graph), THREAD_NOT_FOUND, THREAD_BUSY (ABORTED, strategy reject). Idempotent per `run_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateRuns(
+        self,
+        request: _runs_pb2.CreateRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.CreateRunsResponse, _abc.Awaitable[_runs_pb2.CreateRunsResponse]]:
+        """Accepts several runs, or none: errors as CreateRun's; what was accepted before one is undone. Idempotent per
+        `run_id`.
         """
 
     @_abc_1.abstractmethod

@@ -17,7 +17,7 @@ from threadmill_runs.assistants.repo import AssistantRepo, is_uuid
 from threadmill_runs.errors import EventsMissing, LeaseLost
 from threadmill_runs.events.log import Appended, EventLog, event
 from threadmill_runs.queue.attachment import Attachment
-from threadmill_runs.queue.dispatcher import Dispatcher, cancel_message
+from threadmill_runs.queue.dispatcher import Dispatcher, cancel_message, metadata_event
 from threadmill_runs.queue.ending import RunEnder
 from threadmill_runs.queue.repo import QueueRepo
 
@@ -179,6 +179,8 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         """The log does not know the attempt: Redis has lost it, or it expired long after the attempt was over."""
         if await self._repo.owned(header.fence.run_id, header.fence.token) is None:
             return Appended.FENCED
+        if first_seq == 1 and header.attempt:  # the dispatcher's own try to open the log has failed
+            events, first_seq = [metadata_event(header.fence.run_id, header.attempt), *events], 0
         return await self._retrying_append(header, events, first_seq, opens=True)
 
     async def _retrying_append(

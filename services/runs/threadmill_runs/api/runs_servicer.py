@@ -63,6 +63,11 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         async with patient_enough(context):
             return run_proto((await self._acceptor.accept(request)).run)
 
+    async def CreateRuns(self, request: runs_pb2.CreateRunsRequest, context: Context) -> runs_pb2.CreateRunsResponse:
+        async with patient_enough(context):
+            accepted = await self._acceptor.accept_all(list(request.runs))
+            return runs_pb2.CreateRunsResponse(runs=[run_proto(each.run) for each in accepted])
+
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: Context) -> runs_pb2.Run:
         return run_proto(await self._find(request.run))
 
@@ -119,17 +124,17 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
             return
         existing = None if creating else await self._find(request.run)
         async with self._watching.watching(request, existing, context) as (run, subscription):
-            ended = False
+            ended, replay = False, None
             if existing is not None:
                 replay = _replay_from(existing, request.last_event_id)
                 await subscription.start(replay)
                 current = await self._repo.get(run.run_id)  # it may have ended before we were subscribed
-                ended = replay is None and (current is None or not current.state.active)
+                ended = current is None or not current.state.active
             position = START if existing is None else subscription.position or START
             yield runs_pb2.StreamRunResponse(run=run_proto(run), position=str(position))
-            if ended:
+            if ended and replay is None:
                 return
-            async for response in self._shown(run.run_id, subscription, wanted):
+            async for response in self._shown(run.run_id, subscription, wanted, ended=ended):
                 yield response
 
     async def _continued(
@@ -148,9 +153,14 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         return run_id, optional_uuid(ref.thread_id, "thread") or (await self._find(ref)).thread_id
 
     async def _shown(
-        self, run_id: str, subscription: Subscription, wanted: Callable[[runs_pb2.Event], bool]
+        self,
+        run_id: str,
+        subscription: Subscription,
+        wanted: Callable[[runs_pb2.Event], bool],
+        *,
+        ended: bool = False,
     ) -> AsyncIterator[runs_pb2.StreamRunResponse]:
-        async for events in self._follow(run_id, subscription):
+        async for events in self._follow(run_id, subscription, ended=ended):
             for batch in in_messages([each for each in events if each.name != END_EVENT and wanted(each)]):
                 yield runs_pb2.StreamRunResponse(batch=runs_pb2.EventBatch(events=batch))
 
@@ -194,8 +204,10 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
             )
         )
 
-    async def _follow(self, run_id: str, subscription: Subscription) -> AsyncIterator[list[runs_pb2.Event]]:
-        async for events in follow(subscription, run_id, self._active_runs.is_active):
+    async def _follow(
+        self, run_id: str, subscription: Subscription, *, ended: bool = False
+    ) -> AsyncIterator[list[runs_pb2.Event]]:
+        async for events in follow(subscription, run_id, self._active_runs.is_active, ended=ended):
             yield events
 
     async def StreamThread(

@@ -30,6 +30,7 @@ class RunsSettings(PostgresSettings):
     reconcile_seconds: float = Field(default=30.0, gt=0)
 
     event_log_max_batches: int = Field(default=50_000, gt=0)
+    event_log_max_bytes: int = Field(default=256 * 1024 * 1024, gt=0)
     event_keep_seconds: int = Field(
         default=120,
         gt=0,

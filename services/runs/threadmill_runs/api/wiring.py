@@ -79,6 +79,7 @@ def log_bounds(settings: RunsSettings) -> Bounds:
     """What event logs may take."""
     return Bounds(
         max_batches=settings.event_log_max_batches,
+        max_bytes=settings.event_log_max_bytes,
         keep_seconds=settings.event_keep_seconds,
         open_seconds=int(settings.run_timeout_seconds) + settings.event_keep_seconds + OPEN_MARGIN_SECONDS,
         timeout_seconds=settings.redis_timeout_seconds,

@@ -1,9 +1,9 @@
 -- Appends one batch of events to a thread's log and publishes it, fenced and exactly once.
 --
--- KEYS: the stream; the fence hash {token, epoch, seq, closed}.
+-- KEYS: the stream; the fence hash {token, epoch, seq, closed, bytes}.
 -- ARGV: token ('' for events that belong to no run), seq of the first event, seq of the last event, payload,
 --       max length, channel, closes (1|0), seconds to keep the log after a close, opens (1|0), seconds to
---       keep it while an attempt may still be writing.
+--       keep it while an attempt may still be writing, max bytes.
 -- Answers: "<epoch>" appended; "dup" already there; "fenced" a newer attempt (or the end) has been; "unopened" the
 -- attempt has not opened the log: it is over and its fence has expired, or Redis has lost what it knew.
 --
@@ -41,6 +41,14 @@ else
 end
 local message = epoch .. ' ' .. ARGV[2] .. ' ' .. ARGV[4]
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], epoch .. '-' .. ARGV[3], 'm', message)
+-- A log that is too large loses its older half. What a trim by length takes is not counted, so `bytes` is an upper bound.
+local bytes = redis.call('HINCRBY', KEYS[2], 'bytes', #message)
+if bytes > tonumber(ARGV[11]) then
+  local length = redis.call('XLEN', KEYS[1])
+  local kept = math.max(1, math.floor(length / 2))
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', kept)
+  redis.call('HSET', KEYS[2], 'bytes', string.format('%.0f', bytes * kept / length))
+end
 -- Every log expires, also one whose close got lost.
 local keep = ARGV[8]
 if ARGV[7] == '0' and (ARGV[1] ~= '' or fence[4] == '0') then keep = ARGV[10] end

@@ -51,15 +51,17 @@ def in_messages(events: Sequence[runs_pb2.Event]) -> list[list[runs_pb2.Event]]:
     return messages
 
 
-async def follow(subscription: Subscription, run_id: str, is_active: RunWatch) -> AsyncIterator[list[runs_pb2.Event]]:
+async def follow(
+    subscription: Subscription, run_id: str, is_active: RunWatch, *, ended: bool = False
+) -> AsyncIterator[list[runs_pb2.Event]]:
     """Batches of the run's events, the END event last, until the run has ended.
 
     Should the END event be lost with Redis, the stream ends without it, once Postgres says that the run has. It is
-    asked when the run has been silent for a while, however busy other runs of the thread are.
+    asked when the run has been silent for a while, however busy other runs of the thread are. `ended`: it is known to
+    have ended; then what the log holds is all there is.
     """
     now = asyncio.get_running_loop().time
     ask_at = now() + SILENCE_SECONDS
-    ended = False
     while True:
         fresh = await subscription.next_events(max(0.01, ask_at - now()))
         events = [event for event in fresh if event.run_id == run_id]

@@ -76,6 +76,7 @@ class Bounds:
     """How much is kept of a log and for how long, and how long Redis may take to answer."""
 
     max_batches: int
+    max_bytes: int
     # After the end of a run.
     keep_seconds: int
     # While a run is under way: longer than any run may be silent, so that a log never goes before its run.
@@ -147,6 +148,7 @@ class EventLog:
             self._bounds.keep_seconds,
             int(opens or closes),
             self._bounds.open_seconds,
+            self._bounds.max_bytes,
         ]
         async with asyncio.timeout(self._bounds.timeout_seconds):
             answer = await self._append(keys=[keys.stream, keys.fence], args=arguments)

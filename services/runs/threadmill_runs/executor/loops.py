@@ -26,12 +26,15 @@ from weakref import WeakKeyDictionary
 
 import structlog
 import uvloop
+from langchain_core.runnables.config import var_child_runnable_config
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-# Threads per loop for synchronous nodes; made on demand.
-MAX_SYNC_THREADS = 64
+# Threads per loop for synchronous nodes; made on demand. A node whose run was cancelled keeps its thread until it
+# returns, so there are many more than slots, and a warning at each doubling of those that are in use.
+MAX_SYNC_THREADS = 1024
+MANY_SYNC_THREADS = 128
 # Python hands the interpreter from one busy thread to the next this often: the price of one heartbeat's delay.
 SWITCH_SECONDS = 0.001
 WATCH_SECONDS = 0.25
@@ -78,6 +81,32 @@ class Work(Generic[T]):
         self.loop.call_soon(lambda: self._task and self._task.cancel())
 
 
+class SyncThreads(ThreadPoolExecutor):
+    """Threads for synchronous nodes, counted while they are in use."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(MAX_SYNC_THREADS, thread_name_prefix=name)
+        self._name = name
+        self._busy = 0
+        self._warn_at = MANY_SYNC_THREADS
+        self._counting = threading.Lock()
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        """As the base class does."""
+        self._count(1)
+        future = super().submit(function, *args, **kwargs)
+        future.add_done_callback(lambda _: self._count(-1))
+        return future
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._busy += change
+            if self._busy < self._warn_at:
+                return
+            self._warn_at *= 2
+        log.warning("many_synchronous_calls", loop=self._name, busy=self._busy, limit=MAX_SYNC_THREADS)
+
+
 class UserLoop:
     """One event loop in a daemon thread."""
 
@@ -88,9 +117,11 @@ class UserLoop:
         self._stopping = False
         self._asked_at: float | None = None
         self._owners: WeakKeyDictionary[asyncio.Future[Any], Work[Any]] = WeakKeyDictionary()
+        # What LangChain knows of each task: the node that it executes.
+        self._contexts: WeakKeyDictionary[asyncio.Future[Any], contextvars.Context] = WeakKeyDictionary()
         self._loop = uvloop.new_event_loop()
         self._loop.set_task_factory(self._make_task)
-        self._loop.set_default_executor(ThreadPoolExecutor(MAX_SYNC_THREADS, thread_name_prefix=name))
+        self._loop.set_default_executor(SyncThreads(name))
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -109,6 +140,8 @@ class UserLoop:
         owner = _CURRENT_WORK.get()
         if owner is not None:
             self._owners[task] = owner
+            if context is not None:
+                self._contexts[task] = context
         return task
 
     def own(self, task: "asyncio.Task[Any]", work: "Work[Any]") -> None:
@@ -139,6 +172,13 @@ class UserLoop:
         """The work whose code the thread is executing at the moment."""
         task = asyncio.current_task(self._loop)
         return self._owners.get(task) if task is not None else None
+
+    def node(self) -> str:
+        """Name of the node that the thread is executing at the moment; empty if that is not to be known."""
+        task = asyncio.current_task(self._loop)
+        context = self._contexts.get(task) if task is not None else None
+        config = context.get(var_child_runnable_config) if context is not None else None
+        return str((config or {}).get("metadata", {}).get("langgraph_node", ""))
 
     def where(self) -> str:
         """Innermost frames of the user's code that the thread is executing."""
@@ -228,7 +268,8 @@ class UserLoops:
         loop.stalled = True
         culprit = loop.executing()
         label = culprit.label if culprit else "unknown"
-        log.warning("user_code_blocks_its_loop", work=label, where=loop.where(), others=len(loop.works) - 1)
+        where = {"graph_id": culprit.graph_id if culprit else "", "node": loop.node(), "where": loop.where()}
+        log.warning("user_code_blocks_its_loop", work=label, others=len(loop.works) - 1, **where)
         if culprit is None:
             return
         self._offences[culprit.graph_id] += 1

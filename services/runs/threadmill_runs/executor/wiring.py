@@ -81,7 +81,9 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
                 waits=kwargs.durability == "sync",
             )
         )
-        header = executors_pb2.ReportRequest.Header(fence=assignment.fence, thread_id=assignment.thread_id)
+        header = executors_pb2.ReportRequest.Header(
+            fence=assignment.fence, thread_id=assignment.thread_id, attempt=assignment.attempt
+        )
         execution = Execution(assignment, kwargs, registry, saver, store, outbox)
         reporter = Reporter(executors, header, outbox)
         attempt = Attempt(execution, reporter, loops, saver, view_saver)

@@ -3,7 +3,7 @@
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 # A create whose thread cannot be marked within this time fails; whoever sent it may repeat it.
 BEGIN_SECONDS = 10.0
+
+# Runs of one batch that are accepted side by side.
+ACCEPTS_AT_ONCE = 8
 
 STRATEGIES = {
     runs_pb2.MULTITASK_STRATEGY_UNSPECIFIED: Strategy.ENQUEUE,
@@ -108,6 +111,28 @@ class Acceptor:
             if known is None:
                 raise
         return await self._repeated(known)
+
+    async def accept_all(self, requests: Sequence[runs_pb2.CreateRunRequest]) -> list[Accepted]:
+        """Queues all of the runs or none. All are checked before the first; raises as `accept`."""
+        for request in requests:
+            check(request)
+            request.run_id = request.run_id or new_id()
+            merged_config(request, await self._assistants.resolve(request.assistant_id))
+        free = asyncio.Semaphore(ACCEPTS_AT_ONCE)
+
+        async def accept(request: runs_pb2.CreateRunRequest) -> Accepted:
+            async with free:
+                return await self.accept(request)
+
+        outcomes = await asyncio.gather(*map(accept, requests), return_exceptions=True)
+        failures = [each for each in outcomes if isinstance(each, BaseException)]
+        accepted = [each for each in outcomes if isinstance(each, Accepted)]
+        if failures and accepted:
+            run_ids = [each.run.run_id for each in accepted]
+            await self._canceller.cancel(run_ids, CancelAction.ROLLBACK, "another run of the batch was refused")
+        for failure in failures:
+            raise failure
+        return accepted
 
     async def _accept(self, request: runs_pb2.CreateRunRequest, prepare: Prepare) -> Accepted:
         stateless = not request.thread_id

@@ -231,11 +231,10 @@ class Dispatcher:
 
     async def _assign(self, attachment: Attachment, claim: Claim) -> None:
         run = claim.run
-        metadata = orjson.dumps({"run_id": run.run_id, "attempt": run.attempt})
         try:
-            first = [event(run.run_id, "metadata", metadata)]
+            first = [metadata_event(run.run_id, run.attempt)]
             await self._events.append(run.thread_id, run.token, first, 0, opens=True)
-        except (RedisError, OSError) as error:  # the attempt's first event opens the log as well
+        except (RedisError, OSError) as error:  # the attempt's first report does it
             log.warning("metadata_not_published", run_id=run.run_id, error=repr(error))
         if attachment.closed or self._attachments.get(attachment.executor_id) is not attachment:
             await self._hand_back(run)
@@ -273,6 +272,11 @@ class Dispatcher:
                 thread_is_empty=claim.thread_is_empty,
             )
         )
+
+
+def metadata_event(run_id: str, attempt: int) -> runs_pb2.Event:
+    """The first event of an attempt, with position 0."""
+    return event(run_id, "metadata", orjson.dumps({"run_id": run_id, "attempt": attempt}))
 
 
 def cancel_message(fence: common_pb2.Fence, action: CancelAction) -> executors_pb2.AttachResponse:

@@ -11,8 +11,10 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 Address = IPv4Address | IPv6Address
 # Host and port to addresses; raises OSError when the name does not resolve.
 Resolver = Callable[[str, int], Awaitable[list[str]]]
-# Ways to write an IPv4 address as IPv6 that a network may translate back.
-NAT64 = IPv6Network("64:ff9b::/96")
+# Ways to write an IPv4 address as IPv6 that a network may translate back: the address is in the last four bytes.
+TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"), IPv6Network("::/96"))
+# Private by another name: a translation of the site's own choice, and what came before unique local addresses.
+SITES = (IPv6Network("64:ff9b:1::/48"), IPv6Network("fec0::/10"))
 
 
 class AddressRefused(Exception):
@@ -46,7 +48,8 @@ class AddressRule:
             return False
         if address.is_loopback:
             return self.allow_loopback
-        return address.is_global or self.allow_private
+        site = isinstance(address, IPv6Address) and any(address in network for network in SITES)
+        return (address.is_global and not site) or self.allow_private
 
 
 def _meanings(address: Address) -> list[Address]:
@@ -56,6 +59,6 @@ def _meanings(address: Address) -> list[Address]:
     if address.ipv4_mapped is not None:
         return [address.ipv4_mapped]
     inner = [address.sixtofour, address.teredo[1] if address.teredo else None]
-    if address in NAT64:
+    if not address.is_loopback and any(address in network for network in TRANSLATED):
         inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [address, *(each for each in inner if each is not None)]
