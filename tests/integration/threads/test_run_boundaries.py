@@ -140,7 +140,7 @@ async def test_a_stale_attempt_ends_nothing(service, steps, thread_id):
     assert (await get(service, thread_id)).state == threads_pb2.THREAD_STATE_BUSY
     assert await steps.read(service, thread_id) is None
     gone = steps.write(service, str(uuid4()), fence={"run_id": run_id, "token": 6}, end=END)
-    assert await reason(gone) == "FENCED"
+    assert await reason(gone) == "THREAD_NOT_FOUND"
 
 
 async def test_an_end_that_cannot_be_stored_stores_nothing(service, steps, thread_id):

@@ -43,7 +43,7 @@ async def test_ttl_is_told_when_asked_for(service):
     assert not without.HasField("ttl")
     await service.threads.UpdateThread(pb.UpdateThreadRequest(thread_id=mortal, ttl=pb.ThreadTtl(ttl_minutes=60)))
     row = await get(service, mortal)
-    assert (row.ttl.ttl_minutes, row.ttl.strategy) == (60, pb.TTL_STRATEGY_DELETE)
+    assert (row.ttl.ttl_minutes, row.ttl.strategy) == (60, pb.TTL_STRATEGY_KEEP_LATEST)
     await service.threads.UpdateThread(pb.UpdateThreadRequest(thread_id=mortal, metadata_json=b'{"a":1}'))
     assert (await get(service, mortal)).ttl.ttl_minutes == 60
 
