@@ -115,6 +115,12 @@ class System:
         """All (name, data) of a run's stream, until it ends."""
         return [(each.name, orjson.loads(each.data_json)) for each in await self.events(call)]
 
+    async def graph_events(self, call: Any) -> list[tuple[str, Any]]:
+        """As `collect`, of a stream that was there before its attempt's first report: without `metadata`, its first."""
+        metadata, *rest = await self.collect(call)
+        assert metadata[0] == "metadata"
+        return rest
+
     async def events(self, call: Any) -> list[Any]:
         """All events of a run's stream, until it ends."""
         found: list[Any] = []

@@ -75,8 +75,8 @@ async def test_a_run_that_came_and_went_after_the_thread_was_found_empty(unpolle
     assert not assignment.thread_is_empty
 
 
-async def blocked(system):
-    return await system.threads_sql.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+async def blocked(system, statements=1):
+    return await system.threads_sql.fetchval("SELECT count(*) >= $1 FROM pg_locks WHERE NOT granted", statements)
 
 
 async def test_runs_of_one_thread_go_one_after_the_other_and_in_order(unpolled, executor):
@@ -140,13 +140,16 @@ async def test_two_replicas_share_a_thread_without_a_poll(unpolled):
     assert sorted(seen) == sorted(run.run_id for run in runs)
 
 
-async def test_a_run_whose_executor_leaves_in_between_goes_to_another(unpolled, executor, redis):
+async def test_a_run_whose_executor_leaves_in_between_goes_to_another(unpolled, executor):
     other = await unpolled.executor(slots=1).attach()  # the emptier one is preferred
     thread_id = await unpolled.thread()
-    await redis.execute_command("CLIENT", "PAUSE", "800", "ALL")  # the assignment waits for Redis
-    run = await unpolled.create(thread_id)
-    assert await unpolled.run_state(run.run_id) == "running"
-    await executor.detach()
+    async with unpolled.sql.transaction():
+        await unpolled.sql.execute("LOCK TABLE runs.run IN SHARE ROW EXCLUSIVE MODE")
+        create = asyncio.ensure_future(unpolled.create(thread_id))
+        await until(lambda: blocked(unpolled))
+        await executor.detach()
+        await until(lambda: blocked(unpolled, 2))  # the end of its leases waits as well
+    run = await create
     assignment = await other.assignment(seconds=5)  # a lease lasts 15
     assert (assignment.fence.run_id, assignment.attempt) == (run.run_id, 1), "the attempt was not spent"
 

@@ -26,7 +26,7 @@ async def watched(system, run, count=1, **fields):
     calls = [system.stream(run.run_id, **fields) for _ in range(count)]
     for call in calls:
         await call.read()
-    return [asyncio.create_task(system.collect(call)) for call in calls]
+    return [asyncio.create_task(system.graph_events(call)) for call in calls]
 
 
 def expected(count):
@@ -38,7 +38,7 @@ async def test_hundreds_of_watchers_may_come_at_the_same_moment(system):
     run, assignment, executor = await started(system)
     calls = [system.stream(run.run_id) for _ in range(300)]
     await asyncio.gather(*(call.read() for call in calls))
-    streams = [asyncio.create_task(system.collect(call)) for call in calls]
+    streams = [asyncio.create_task(system.graph_events(call)) for call in calls]
     await executor.finish(assignment, *expected(3), values_json=b"{}")
     for stream in streams:
         assert await stream == expected(3)
@@ -104,12 +104,13 @@ async def test_a_stream_ends_though_redis_lost_everything(system, redis):
 async def test_a_stream_ends_though_its_end_was_lost(system, monkeypatch):
     monkeypatch.setattr(follow_module, "SILENCE_SECONDS", 0.3)
     run, _, _ = await started(system)
-    (stream,) = await watched(system, run)
+    stream = system.stream(run.run_id)
+    await stream.read()
     await system.sql.execute(
         "UPDATE runs.run SET status = 'success', lease_expires_at = NULL, executor_id = NULL WHERE run_id = $1",
         run.run_id,
     )
-    assert await stream == []
+    assert await system.collect(stream) == []
 
 
 async def test_a_slow_watcher_catches_up_from_the_log(system, monkeypatch):
@@ -125,7 +126,7 @@ async def test_a_slow_watcher_catches_up_from_the_log(system, monkeypatch):
             await report.send(("values", {"n": n, "pad": big}))
     await executor.finish(assignment, values_json=b"{}")
     for call in calls:
-        assert [data["n"] for _, data in await system.collect(call)] == list(range(60))
+        assert [data["n"] for _, data in await system.graph_events(call)] == list(range(60))
 
 
 async def test_events_that_were_sent_again_arrive_once(system):

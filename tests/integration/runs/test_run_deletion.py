@@ -23,7 +23,7 @@ async def test_a_running_run_is_stopped(system):
     async with executor.reporting(assignment) as report:
         await delete(system, run)
         assert await executor.expect("lease_lost") == assignment.fence
-        assert await system.collect(stream) == []
+        assert await system.graph_events(stream) == []
         assert (await waiting.read()).outcome.state == runs_pb2.RUN_STATE_INTERRUPTED
         assert await system.thread_state(run.thread_id) == "idle"
         with pytest.raises(grpc.aio.AioRpcError) as fenced:

@@ -64,7 +64,7 @@ async def test_interrupt_stops_the_running_run_and_drops_waiting_ones(system, ex
         assert (await waited.read()).outcome.state == runs_pb2.RUN_STATE_INTERRUPTED
     assert executor.inbox.empty(), "the newest run waits for the end of the first"
     await executor.finish(assignment, result=CANCELLED, values_json=b'{"half":1}', has_next=True)
-    assert await system.collect(stream) == []
+    assert await system.graph_events(stream) == []
     following = await executor.assignment()
     assert following.fence.run_id == newest.run_id
     assert [await system.run_state(run.run_id) for run in (first, waiting)] == ["interrupted"] * 2

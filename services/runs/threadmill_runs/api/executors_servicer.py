@@ -4,20 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import structlog
-from redis.exceptions import RedisError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 from threadmill_chassis.errors import InvalidArgument, Unavailable
 from threadmill_chassis.grpc_server import Context
 from threadmill_protos.common.v1 import common_pb2
-from threadmill_protos.runs.v1 import executors_pb2, executors_pb2_grpc, runs_pb2
+from threadmill_protos.runs.v1 import executors_pb2, executors_pb2_grpc
 
+from threadmill_runs.api.incoming_report import IncomingReport
 from threadmill_runs.api.settings import RunsSettings
 from threadmill_runs.assistants.domain import Graph
 from threadmill_runs.assistants.repo import AssistantRepo, is_uuid
-from threadmill_runs.errors import EventsMissing, LeaseLost
-from threadmill_runs.events.log import Appended, EventLog, event
+from threadmill_runs.errors import EventsMissing
+from threadmill_runs.events.log import EventLog
 from threadmill_runs.queue.attachment import Attachment
-from threadmill_runs.queue.dispatcher import Dispatcher, cancel_message, metadata_event
+from threadmill_runs.queue.dispatcher import Dispatcher, cancel_message
 from threadmill_runs.queue.ending import RunEnder
 from threadmill_runs.queue.repo import QueueRepo
 
@@ -143,7 +142,8 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         header = first.header
         if not is_uuid(header.fence.run_id) or not is_uuid(header.thread_id):
             raise InvalidArgument("the first message of Report must be `header`, with a run and its thread")
-        self._dispatcher.report_begun(header.fence)
+        report = IncomingReport(header, self._events, self._repo, self._settings.lease_seconds)
+        report.open_soon(holds=self._dispatcher.report_begun(header.fence))
         # Position of the event that has to come next; 0: unknown.
         expected = header.next_seq
         async for request in request_iterator:
@@ -151,7 +151,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
                 if not request.batch.events:
                     raise InvalidArgument("a batch holds at least one event")
                 _check_next(request.batch.events[0].seq, expected)
-                await self._append(header, request.batch)
+                await report.append(request.batch)
                 acked = request.batch.events[-1].seq
                 expected = acked + 1
                 yield executors_pb2.ReportResponse(acked_seq=acked)
@@ -159,57 +159,10 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
                 last_seq = request.outcome.last_seq
                 if last_seq:
                     _check_next(last_seq + 1, expected)
+                await report.open()
                 await self._finish(header, request.outcome, last_seq or (expected - 1 if expected > 1 else None))
                 yield executors_pb2.ReportResponse(acked_seq=max(0, expected - 1), outcome_acked=True)
                 return
-
-    async def _append(
-        self, header: executors_pb2.ReportRequest.Header, batch: executors_pb2.ReportRequest.Batch
-    ) -> None:
-        events = [event(header.fence.run_id, each.name, each.data_json) for each in batch.events]
-        appended = await self._retrying_append(header, events, batch.events[0].seq)
-        if appended is Appended.UNOPENED:
-            appended = await self._open(header, events, batch.events[0].seq)
-        if appended is Appended.FENCED:
-            raise LeaseLost(f"run {header.fence.run_id} is no longer this attempt's")
-
-    async def _open(
-        self, header: executors_pb2.ReportRequest.Header, events: list[runs_pb2.Event], first_seq: int
-    ) -> Appended:
-        """The log does not know the attempt: Redis has lost it, or it expired long after the attempt was over."""
-        if await self._repo.owned(header.fence.run_id, header.fence.token) is None:
-            return Appended.FENCED
-        if first_seq == 1 and header.attempt:  # the dispatcher's own try to open the log has failed
-            events, first_seq = [metadata_event(header.fence.run_id, header.attempt), *events], 0
-        return await self._retrying_append(header, events, first_seq, opens=True)
-
-    async def _retrying_append(
-        self,
-        header: executors_pb2.ReportRequest.Header,
-        events: list[runs_pb2.Event],
-        first_seq: int,
-        *,
-        opens: bool = False,
-    ) -> Appended:
-        """Rides out a short outage of Redis; after that the executor keeps its events and tries another time."""
-
-        async def append() -> Appended:
-            return await self._events.append(header.thread_id, header.fence.token, events, first_seq, opens=opens)
-
-        try:
-            return await append()
-        except (RedisError, OSError) as error:
-            log.warning("events_postponed", run_id=header.fence.run_id, error=repr(error))
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type((RedisError, OSError)),
-            wait=wait_exponential(0.05, max=1),
-            stop=stop_after_delay(self._settings.lease_seconds),
-            reraise=True,
-        )
-        try:
-            return await retrying(append)
-        except (RedisError, OSError) as error:
-            raise Unavailable("Redis does not answer at the moment") from error
 
     async def _finish(
         self, header: executors_pb2.ReportRequest.Header, outcome: executors_pb2.Outcome, last_seq: int | None

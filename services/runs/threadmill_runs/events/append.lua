@@ -4,7 +4,8 @@
 -- ARGV: token ('' for events that belong to no run), seq of the first event, seq of the last event, payload,
 --       max length, channel, closes (1|0), seconds to keep the log after a close, opens (1|0), seconds to
 --       keep it while an attempt may still be writing, max bytes.
--- Answers: "<epoch>" appended; "dup" already there; "fenced" a newer attempt (or the end) has been; "unopened" the
+-- Answers: "<epoch>" appended; "dup" already there; "seen <seq>" the first part, up to there, is already there, and
+-- nothing has been appended; "fenced" a newer attempt (or the end) has been; "unopened" the
 -- attempt has not opened the log: it is over and its fence has expired, or Redis has lost what it knew.
 --
 -- Event ids are <epoch>-<seq>. The epoch is the millisecond at which the attempt wrote first, pushed beyond
@@ -33,6 +34,7 @@ else
   if current == token then
     if tonumber(fence[3]) >= last then return 'dup' end
     if fence[4] == '1' then return 'fenced' end
+    if tonumber(fence[3]) >= tonumber(ARGV[2]) then return 'seen ' .. fence[3] end
   else
     if ARGV[9] == '0' then return 'unopened' end
     epoch = next_epoch()

@@ -114,11 +114,13 @@ class Dispatcher:
             for each in self._attachments.values()
         )
 
-    def report_begun(self, fence: common_pb2.Fence) -> None:
-        """The events of an attempt come to this replica."""
+    def report_begun(self, fence: common_pb2.Fence) -> bool:
+        """The events of an attempt come to this replica. Answers whether it was assigned here, and holds its run."""
         for attachment in self._attachments.values():
             if attachment.held.get(fence.run_id) == fence.token:
                 attachment.reported.add(fence.run_id)
+                return True
+        return False
 
     def reports_here(self, run_id: str) -> bool:
         """Whether the events of a run come to this replica, as far as can be known."""
@@ -231,11 +233,8 @@ class Dispatcher:
 
     async def _assign(self, attachment: Attachment, claim: Claim) -> None:
         run = claim.run
-        try:
-            first = [metadata_event(run.run_id, run.attempt)]
-            await self._events.append(run.thread_id, run.token, first, 0, opens=True)
-        except (RedisError, OSError) as error:  # the attempt's first report does it
-            log.warning("metadata_not_published", run_id=run.run_id, error=repr(error))
+        if claim.resuming:
+            await self._shut_out_earlier(run)
         if attachment.closed or self._attachments.get(attachment.executor_id) is not attachment:
             await self._hand_back(run)
             return
@@ -244,6 +243,17 @@ class Dispatcher:
             attachment.plain.add(run.run_id)
         attachment.send(self._assignment(claim))
         log.debug("run_assigned", run_id=run.run_id, attempt=run.attempt, executor_id=attachment.executor_id)
+
+    async def _shut_out_earlier(self, run: Run) -> None:
+        """Opens the log, so that an earlier attempt which does not know of its end can write no event from now on.
+
+        That of a first attempt opens with the first report, in one command with its first events.
+        """
+        try:
+            first = [metadata_event(run.run_id, run.attempt)]
+            await self._events.append(run.thread_id, run.token, first, 0, opens=True)
+        except (RedisError, OSError) as error:  # the attempt's first report does it
+            log.warning("metadata_not_published", run_id=run.run_id, error=repr(error))
 
     async def _hand_back(self, run: Run) -> None:
         """The executor went while the run was claimed for it; without this, the run would wait for the lease's end."""
