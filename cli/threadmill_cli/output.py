@@ -42,25 +42,29 @@ class Output:
         """One line of the command's own, on stdout."""
         if self._format == "json":
             level = "warning" if warning else "info"
-            self._write({"service": "dev", "event": text, "level": level, "timestamp": _now()}, err=False)
+            event = {"service": "dev", "event": text, "level": level, "timestamp": _now()}
+            _echo(orjson.dumps(event).decode(), err=False)
         else:
             _echo(click.style(text, fg="yellow") if warning else text, err=False)
 
-    def log(self, process: str, line: bytes) -> None:
-        """One line that `process` wrote."""
-        if process in self._hidden:
-            return
-        event = parse_event(line)
-        if self._format == "json":
-            text = line.decode(errors="replace")
-            self._write(event or {"service": process, "event": text, "level": "info", "timestamp": _now()}, err=True)
-        else:
-            body = render(event) if event else line.decode(errors="replace")
-            name = self._name(process)
-            _echo("\n".join(f"{name} {part}" for part in body.splitlines() or [""]), err=True)
+    def log(self, process: str, *lines: bytes) -> None:
+        """Lines that `process` wrote."""
+        if process not in self._hidden:
+            shown = self._as_json if self._format == "json" else self._as_text
+            _echo("\n".join(shown(process, line) for line in lines), err=True)
 
-    def _write(self, event: Event, *, err: bool) -> None:
-        _echo(orjson.dumps(event).decode(), err=err)
+    def _as_json(self, process: str, line: bytes) -> str:
+        event = parse_event(line)
+        if event is None:
+            text = line.decode(errors="replace")
+            event = {"service": process, "event": text, "level": "info", "timestamp": _now()}
+        return orjson.dumps(event).decode()
+
+    def _as_text(self, process: str, line: bytes) -> str:
+        event = parse_event(line)
+        body = render(event) if event else line.decode(errors="replace")
+        name = self._name(process)
+        return "\n".join(f"{name} {part}" for part in body.splitlines() or [""])
 
     def _name(self, process: str) -> str:
         if process not in self._names:

@@ -18,6 +18,9 @@ from threadmill_cli.output import Event, parse_event
 LAUNCHER = Path(__file__).with_name("launcher.py")
 READ_BYTES = 64 * 1024
 LINE_MAX_BYTES = 1024 * 1024
+# So long lines come together, unless there is much to read: under load each costs less than a wake-up.
+GATHER_SECONDS = 0.02
+MUCH_BYTES = 8 * 1024
 OUTPUT_TAIL_SECONDS = 0.3
 
 
@@ -47,9 +50,9 @@ class ProcessSpec:
 
 
 class Process:
-    """A running process of `spec`. Every line of its stdout and stderr goes to `sink`, without the newline."""
+    """A running process of `spec`. The lines of its stdout and stderr go to `sink`, without newlines."""
 
-    def __init__(self, spec: ProcessSpec, sink: Callable[[bytes], None]) -> None:
+    def __init__(self, spec: ProcessSpec, sink: Callable[[list[bytes]], None]) -> None:
         self.spec = spec
         self.refusal: str | None = None  # the sentence with which a service said that it cannot run
         self.graph_errors: dict[str, str] = {}  # by graph id: why an executor could not load it
@@ -146,22 +149,25 @@ class Process:
         try:
             while chunk := await reader.read(READ_BYTES):
                 *lines, pending = (pending + chunk).split(b"\n")
-                for line in lines:
-                    self._take(line)
+                self._take(lines)
                 if len(pending) > LINE_MAX_BYTES:  # bounded: an endless line is cut
-                    self._take(pending)
+                    self._take([pending])
                     pending = b""
+                if len(chunk) < MUCH_BYTES:
+                    await asyncio.sleep(GATHER_SECONDS)
         finally:
             if pending:
-                self._take(pending)
+                self._take([pending])
             transport.close()
 
-    def _take(self, line: bytes) -> None:
-        if b"cannot_run" in line or b"graph_import_failed" in line:  # the rest is not parsed: lines may come fast
-            self._learn(parse_event(line))
-        if stripped := line.strip():
-            self._last = stripped
-        self._sink(line)
+    def _take(self, lines: list[bytes]) -> None:
+        for line in lines:
+            if b"cannot_run" in line or b"graph_import_failed" in line:  # the rest is not parsed: lines may come fast
+                self._learn(parse_event(line))
+            if stripped := line.strip():
+                self._last = stripped
+        if lines:
+            self._sink(lines)
 
     def _learn(self, event: Event | None) -> None:
         if event and event["event"] == "cannot_run":

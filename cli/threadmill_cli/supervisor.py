@@ -102,7 +102,7 @@ class Supervisor:
         """One attempt; answers whether the process became ready. CannotRun when it neither does nor ends."""
         member.serving.clear()
         member.became_ready = False
-        process = Process(member.make_spec(), lambda line: self._output.log(member.name, line))
+        process = Process(member.make_spec(), lambda lines: self._output.log(member.name, *lines))
         member.process = process
         await process.start()
         ended = asyncio.create_task(process.wait())

@@ -107,7 +107,7 @@ async def _initialise(data: Path, programs: Path, env: Mapping[str, str], accoun
     argv = (str(programs / "initdb"), "-U", SUPERUSER, *flags, "-D", str(draft))
     process = Process(
         ProcessSpec(name="initdb", argv=argv, env=env, cwd=Path("/"), account=account),
-        lambda line: lines.append(line.decode(errors="replace")),
+        lambda written: lines.extend(line.decode(errors="replace") for line in written),
     )
     await process.start()
     try:
