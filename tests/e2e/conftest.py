@@ -25,7 +25,11 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         configs=(APP,),
         data=tmp_path_factory.mktemp("data"),
         environment=ENVIRONMENT,
-        extra={"gateway": {"THREADMILL_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS)}},
+        extra={
+            "gateway": {"THREADMILL_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS)},
+            "threads": {"THREADMILL_TTL_SWEEP_INTERVAL_MINUTES": "0.01"},
+            "store": {"THREADMILL_STORE_TTL_SWEEP_INTERVAL_MINUTES": "0.01"},
+        },
     )
     async with open_stack(options) as started:
         yield started

@@ -3,12 +3,14 @@
 import asyncio
 from uuid import uuid4
 
+import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
 
 from .driving import until
 
+STORED_PARTS = ("checkpoints", "channel_values", "pending_writes")
 UNKNOWN = "0195f000-0000-7000-8000-0000000fffff"
 
 
@@ -174,6 +176,39 @@ async def test_thread_with_a_time_to_live_shows_when_it_expires(client: LangGrap
     shown = await client.threads.get(thread["thread_id"], include=["ttl"])
     assert shown["ttl"]["strategy"] == "delete"
     assert shown["ttl"]["ttl_minutes"] == 60
+
+
+async def test_thread_whose_time_is_over_goes_or_keeps_its_latest_state(client: LangGraphClient) -> None:
+    mortal = await client.threads.create()
+    kept = await client.threads.create(graph_id="chat")
+    for thread in (mortal, kept):
+        await client.runs.wait(thread["thread_id"], "chat", input={"messages": "hello"})
+    values = (await client.threads.get_state(kept["thread_id"]))["values"]
+    await client.threads.update(mortal["thread_id"], metadata={}, ttl={"ttl": 0.001})
+    await client.threads.update(kept["thread_id"], metadata={}, ttl={"ttl": 0.001, "strategy": "keep_latest"})
+
+    async def is_gone() -> bool:
+        return not await client.threads.search(ids=[mortal["thread_id"]])
+
+    async def is_pruned() -> bool:
+        return len(await client.threads.get_history(kept["thread_id"])) == 1
+
+    await until(is_gone)
+    with pytest.raises(NotFoundError):
+        await client.threads.get_state(mortal["thread_id"])
+    await until(is_pruned)
+    assert (await client.threads.get_state(kept["thread_id"]))["values"] == values
+
+
+async def test_storage_tells_what_a_thread_takes(client: LangGraphClient, http: httpx.AsyncClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    empty = (await http.get(f"/threads/{thread_id}/storage")).json()
+    assert (empty["total_bytes"], empty["checkpoints"]["count"]) == (0, 0)
+    await client.runs.wait(thread_id, "chat", input={"messages": "hello"})
+    taken = (await http.get(f"/threads/{thread_id}/storage")).json()
+    assert taken["checkpoints"]["count"] == 3
+    assert taken["total_bytes"] == sum(taken[part]["bytes"] for part in STORED_PARTS) > 0
+    assert "messages" in taken["channel_values"]["by_channel"]
 
 
 async def test_a_thread_deleted_while_runs_are_created_leaves_none_behind(client: LangGraphClient) -> None:
