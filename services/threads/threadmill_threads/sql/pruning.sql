@@ -107,21 +107,20 @@ WHERE blob.thread_id = ANY(:thread_ids::uuid[])
     );
 
 -- name: delete_unshared_chunks(thread_ids)!
--- With the threads' epochs: whoever holds a key from before must not rely on it.
-WITH gone AS (
-    DELETE FROM threads.chunk AS part
-    WHERE part.thread_id = ANY(:thread_ids::uuid[])
-        AND (part.thread_id, part.key) NOT IN (
-            SELECT blob.thread_id, threads.keys_of(blob.chunk_keys) FROM threads.channel_blob AS blob
-            WHERE blob.thread_id = ANY(:thread_ids::uuid[]) AND blob.chunk_keys IS NOT NULL
-            UNION
-            SELECT pending.thread_id, threads.keys_of(pending.chunk_keys) FROM threads.pending_write AS pending
-            WHERE pending.thread_id = ANY(:thread_ids::uuid[]) AND pending.chunk_keys IS NOT NULL
-        )
-    RETURNING thread_id
-)
-UPDATE threads.thread SET chunk_epoch = nextval('threads.chunk_epoch')
-WHERE thread_id IN (SELECT thread_id FROM gone);
+DELETE FROM threads.chunk AS part
+WHERE part.thread_id = ANY(:thread_ids::uuid[])
+    AND (part.thread_id, part.key) NOT IN (
+        SELECT blob.thread_id, threads.keys_of(blob.chunk_keys) FROM threads.channel_blob AS blob
+        WHERE blob.thread_id = ANY(:thread_ids::uuid[]) AND blob.chunk_keys IS NOT NULL
+        UNION
+        SELECT pending.thread_id, threads.keys_of(pending.chunk_keys) FROM threads.pending_write AS pending
+        WHERE pending.thread_id = ANY(:thread_ids::uuid[]) AND pending.chunk_keys IS NOT NULL
+    );
+
+-- name: start_chunk_epoch(thread_ids)!
+-- Whoever has read or written checkpoints, values or chunks before must no longer rely on them. The update of the row
+-- also makes writes that wait for its lock look at it again.
+UPDATE threads.thread SET chunk_epoch = nextval('threads.chunk_epoch') WHERE thread_id = ANY(:thread_ids::uuid[]);
 
 -- name: lock_expired_threads(limit)
 -- A batch of the longest expired threads that nothing runs on; replicas that sweep at once share the work.
