@@ -141,7 +141,9 @@ class WriteBatch:
             self._add_base(put, base)
         values = [blob.value for blob in self.blobs.values()] + [write.value for write in self.writes.values()]
         for keys in (value.chunk_keys for value in values if value.chunk_keys):
-            base.chunks.update(keys[place : place + KEY_BYTES] for place in range(0, len(keys) - KEY_BYTES + 1, KEY_BYTES))
+            base.chunks.update(
+                keys[place : place + KEY_BYTES] for place in range(0, len(keys) - KEY_BYTES + 1, KEY_BYTES)
+            )
         base.chunks.difference_update(self.chunks)
         return base
 

@@ -6,6 +6,8 @@ service has, and the state in which it leaves the thread needs no further call.
 
 from threadmill_protos.threads.v1 import checkpoints_pb2
 
+from threadmill_runs.executor.checkpoints.known_chunks import Values
+
 Writes = dict[tuple[str, int], checkpoints_pb2.PendingWrite]
 
 
@@ -26,6 +28,8 @@ class Head:
         self.is_final = False
         self._checkpoint: checkpoints_pb2.Checkpoint | None = None
         self._blobs: dict[str, checkpoints_pb2.ChannelBlob] = {}
+        # Versions of the channels that held nothing, or a delta, when a checkpoint was read.
+        self._absent: dict[str, str] = {}
         # By checkpoint: LangGraph may store a task's writes before the checkpoint that they belong to, and before
         # older ones. Checkpoint ids sort by time.
         self._writes: dict[str, Writes] = {}
@@ -34,7 +38,9 @@ class Head:
         """A root checkpoint was read: the newest, unless the request named one to go on from."""
         if request.checkpoint_ns or not self._is_own(request.thread_id):
             return
-        self._blobs.update((blob.channel, blob) for blob in found.channel_blobs)
+        blobs = {blob.channel: blob for blob in found.channel_blobs}
+        self._blobs.update(blobs)
+        self._absent.update(item for item in found.channel_versions.items() if item[0] not in blobs)
         if not request.checkpoint_id:
             self._checkpoint = found
             self._writes = {found.checkpoint_id: {(write.task_id, write.idx): write for write in found.pending_writes}}
@@ -49,6 +55,27 @@ class Head:
         self._blobs.update((blob.channel, blob) for blob in put.channel_blobs)
         self._checkpoint = put
         self._writes = {key: writes for key, writes in self._writes.items() if key >= put.checkpoint_id}
+
+    def base_of(self, put: checkpoints_pb2.Checkpoint) -> Values:
+        """What a checkpoint that is to be stored next refers to and does not carry, as far as it was seen here.
+
+        A delta may pass for nothing: what it stands for is not with the checkpoint anyway.
+        """
+        if put.checkpoint_ns or not self._is_own(put.thread_id):
+            return {}
+        carried = {blob.channel for blob in put.channel_blobs}
+        found: dict[tuple[str, str, str], checkpoints_pb2.ChannelBlob] = {}
+        for channel, version in put.channel_versions.items():
+            blob = self._blobs.get(channel)
+            if channel in carried:
+                continue
+            if blob is not None and blob.version == version:
+                found["", channel, version] = blob
+            elif self._absent.get(channel) == version:
+                found["", channel, version] = checkpoints_pb2.ChannelBlob(
+                    channel=channel, version=version, value=checkpoints_pb2.TypedValue(type="empty")
+                )
+        return found
 
     def write(self, thread_id: str, task: checkpoints_pb2.TaskWrites) -> None:
         """The run stored writes; of the same one again, special channels replace and others keep what is there."""
