@@ -433,8 +433,8 @@ class WriteCheckpointsRequest(_message.Message):
     thread_id: _builtins.str
     """Thread of all operations."""
     chunk_epoch: _builtins.int
-    """Epoch under which all was read or written that the operations refer to and do not carry: chunks, values of channels,
-    parents. 0: none is known, or nothing is left out; then the service looks for each.
+    """Epoch under which all was read or written that the operations refer to and do not carry: chunks, values of
+    channels, parents. 0: none is known, or nothing is left out; then the service looks for each.
     """
     expected_state_micros: _builtins.int
     """With `resting`: the `state_micros` on which the writes build; 0: any."""

@@ -91,7 +91,7 @@ class WriteQueue:
         self._sender: asyncio.Task[None] | None = None
 
     def submit(self, thread_id: str, op: Op, chunks: Chunks | None = None, base: Values | None = None) -> Future[None]:
-        """Queues one operation, the chunks that it refers to, and the values that it leaves out because they are stored.
+        """Queues one operation, the chunks that it refers to, and the values that it leaves out as they are stored.
 
         Done when it is durable. LeaseLost, SaverClosed.
         """
