@@ -1,4 +1,4 @@
-"""A checkpoint shares values with the one that it goes on from. If that was deleted, nothing is stored that lacks them."""
+"""A checkpoint shares values with the one that it goes on from. If that was deleted, it is not stored without them."""
 
 import asyncio
 from uuid import uuid4

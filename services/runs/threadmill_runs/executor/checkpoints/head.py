@@ -28,8 +28,8 @@ class Head:
         self.is_final = False
         self._checkpoint: checkpoints_pb2.Checkpoint | None = None
         self._blobs: dict[str, checkpoints_pb2.ChannelBlob] = {}
-        # Versions of the channels that held nothing, or a delta, when a checkpoint was read.
-        self._absent: dict[str, str] = {}
+        # What the next checkpoint may share: all of the last one that was written, and of those that were read since.
+        self._shared: dict[tuple[str, str, str], checkpoints_pb2.ChannelBlob] = {}
         # By checkpoint: LangGraph may store a task's writes before the checkpoint that they belong to, and before
         # older ones. Checkpoint ids sort by time.
         self._writes: dict[str, Writes] = {}
@@ -40,7 +40,8 @@ class Head:
             return
         blobs = {blob.channel: blob for blob in found.channel_blobs}
         self._blobs.update(blobs)
-        self._absent.update(item for item in found.channel_versions.items() if item[0] not in blobs)
+        for channel, version in found.channel_versions.items():
+            self._shared["", channel, version] = blobs.get(channel) or _nothing(channel, version)
         if not request.checkpoint_id:
             self._checkpoint = found
             self._writes = {found.checkpoint_id: {(write.task_id, write.idx): write for write in found.pending_writes}}
@@ -53,29 +54,18 @@ class Head:
         if put.checkpoint_ns:
             return
         self._blobs.update((blob.channel, blob) for blob in put.channel_blobs)
+        carried = {("", blob.channel, blob.version): blob for blob in put.channel_blobs}
+        self._shared = {**self.base_of(put), **carried}
         self._checkpoint = put
         self._writes = {key: writes for key, writes in self._writes.items() if key >= put.checkpoint_id}
 
     def base_of(self, put: checkpoints_pb2.Checkpoint) -> Values:
-        """What a checkpoint that is to be stored next refers to and does not carry, as far as it was seen here.
-
-        A delta may pass for nothing: what it stands for is not with the checkpoint anyway.
-        """
+        """What a checkpoint that is to be stored next refers to and does not carry, as far as it was seen here."""
         if put.checkpoint_ns or not self._is_own(put.thread_id):
             return {}
         carried = {blob.channel for blob in put.channel_blobs}
-        found: dict[tuple[str, str, str], checkpoints_pb2.ChannelBlob] = {}
-        for channel, version in put.channel_versions.items():
-            blob = self._blobs.get(channel)
-            if channel in carried:
-                continue
-            if blob is not None and blob.version == version:
-                found["", channel, version] = blob
-            elif self._absent.get(channel) == version:
-                found["", channel, version] = checkpoints_pb2.ChannelBlob(
-                    channel=channel, version=version, value=checkpoints_pb2.TypedValue(type="empty")
-                )
-        return found
+        places = [("", channel, version) for channel, version in put.channel_versions.items() if channel not in carried]
+        return {place: self._shared[place] for place in places if place in self._shared}
 
     def write(self, thread_id: str, task: checkpoints_pb2.TaskWrites) -> None:
         """The run stored writes; of the same one again, special channels replace and others keep what is there."""
@@ -114,3 +104,9 @@ class Head:
                 key=lambda write: (write.task_path, write.task_id, write.idx),
             ),
         )
+
+
+def _nothing(channel: str, version: str) -> checkpoints_pb2.ChannelBlob:
+    """Of a channel that holds no value; or a delta, whose value is not with the checkpoint anyway."""
+    empty = checkpoints_pb2.TypedValue(type="empty")
+    return checkpoints_pb2.ChannelBlob(channel=channel, version=version, value=empty)

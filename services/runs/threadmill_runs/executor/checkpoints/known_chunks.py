@@ -22,8 +22,13 @@ _REFUSALS = frozenset(("CHUNKS_UNKNOWN", "CHECKPOINT_GONE"))
 class _Known:
     epoch: int = 0
     keys: set[bytes] = field(default_factory=set)
-    # What was read or written last, at each place.
-    parts: dict[Place, str] = field(default_factory=dict)
+    # At each place what was written last, and what was read since: LangGraph may read several checkpoints before it
+    # goes on from one.
+    parts: dict[Place, set[str]] = field(default_factory=dict)
+
+    def covers(self, base: Iterable[Part]) -> bool:
+        """Whether all of these are known to be stored."""
+        return all(part in self.parts.get(place, ()) for place, part in base)
 
 
 class KnownChunks:
@@ -37,16 +42,21 @@ class KnownChunks:
     def __init__(self) -> None:
         self._threads: dict[str, _Known] = {}
 
-    def learn(self, thread_id: str, epoch: int, keys: Iterable[bytes], parts: Iterable[Part]) -> None:
-        """The service has these. Epochs grow, so what an answer that was overtaken says is ignored; 0 is none."""
-        if not epoch:
-            return
-        known = self._threads.setdefault(thread_id, _Known())
-        if epoch > known.epoch:
+    def saw(self, thread_id: str, epoch: int, checkpoint: checkpoints_pb2.Checkpoint) -> None:
+        """A checkpoint was read under an epoch."""
+        if known := self._learn(thread_id, epoch, chunking.keys_of(checkpoint)):
+            for place, part in _parts(checkpoint):
+                known.parts.setdefault(place, set()).add(part)
+
+    def _learn(self, thread_id: str, epoch: int, keys: Iterable[bytes]) -> _Known | None:
+        """The service has these; None if the answer that says so was overtaken. Epochs grow; 0 is none."""
+        known = self._threads.get(thread_id)
+        if epoch and (known is None or epoch > known.epoch):
             self._threads[thread_id] = known = _Known(epoch)
-        if epoch == known.epoch:
-            known.keys.update(keys)
-            known.parts.update(parts)
+        if known is None or epoch != known.epoch:
+            return None
+        known.keys.update(keys)
+        return known
 
     async def write(
         self,
@@ -64,7 +74,7 @@ class KnownChunks:
         missing = [key for key in chunks if key not in known.keys]
         base = list(_base(request))
         leaves_out = bool(base) or len(missing) < len(chunks)
-        if leaves_out and all(known.parts.get(place) == part for place, part in base):
+        if leaves_out and known.covers(base):
             request.chunk_epoch = known.epoch
         _carry(request, {key: chunks[key] for key in missing})
         try:
@@ -76,12 +86,12 @@ class KnownChunks:
             request.chunk_epoch = 0
             _carry(request, chunks)
             response = await send(request)
-        parts = [part for op in request.ops if op.HasField("put") for part in parts_of(op.put)]
-        if chunks or parts:
-            self.learn(request.thread_id, response.chunk_epoch, chunks, parts)
+        puts = [op.put for op in request.ops if op.HasField("put")]
+        if (chunks or puts) and (now := self._learn(request.thread_id, response.chunk_epoch, chunks)):
+            now.parts.update((place, {part}) for put in puts for place, part in _parts(put))
 
 
-def parts_of(checkpoint: checkpoints_pb2.Checkpoint) -> Iterator[Part]:
+def _parts(checkpoint: checkpoints_pb2.Checkpoint) -> Iterator[Part]:
     """What is there when a checkpoint is: itself, and its versions of the channels."""
     ns = checkpoint.checkpoint_ns
     yield (ns, None), checkpoint.checkpoint_id

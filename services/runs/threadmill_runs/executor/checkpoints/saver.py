@@ -26,7 +26,7 @@ from threadmill_runs.executor.checkpoints import chunking, wire
 from threadmill_runs.executor.checkpoints.bridge import ControlLoopBridge
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, ThreadDeleted, is_thread_deleted
 from threadmill_runs.executor.checkpoints.head import Head
-from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks, parts_of
+from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks
 from threadmill_runs.executor.checkpoints.outages import CALL_TIMEOUT_SECONDS, through_outages
 from threadmill_runs.executor.checkpoints.write_queue import WriteQueue
 from threadmill_runs.executor.encoding import encode
@@ -307,10 +307,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
             )
             self._head.run_settled |= response.run_settled
             if response.HasField("checkpoint"):
-                found = response.checkpoint
-                keys, parts = chunking.keys_of(found), parts_of(found)
-                self._known_chunks.learn(request.thread_id, response.chunk_epoch, keys, parts)
-                self._head.saw(request, found)
+                self._known_chunks.saw(request.thread_id, response.chunk_epoch, response.checkpoint)
+                self._head.saw(request, response.checkpoint)
             return response
 
         return get()
