@@ -1,11 +1,13 @@
 """Runs and updates that go on from a checkpoint which is deleted after they have read it."""
 
 import operator
+from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
 import pytest
 from langchain_core.messages import HumanMessage
+from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.graph import END, START, StateGraph
 from threadmill_protos.common.v1 import common_pb2
@@ -166,3 +168,49 @@ async def test_a_read_after_the_deletion_does_not_vouch_for_what_was_read_before
     assert found is not None
     assert found.checkpoint["channel_values"].keys() == base.checkpoint["channel_values"].keys()
     assert [request.chunk_epoch for request in stub.writes] == [0, 0]
+
+
+def extend(state: list[str], writes: Sequence[list[str]]) -> list[str]:
+    return [*state, *(item for write in writes for item in write)]
+
+
+class DeltaState(TypedDict):
+    log: Annotated[list[str], DeltaChannel(extend, snapshot_frequency=100)]
+
+
+def delta_graph(saver: Any, node: Any) -> Any:
+    builder = StateGraph(DeltaState)
+    builder.add_node("a", node)
+    builder.add_edge(START, "a")
+    return builder.compile(checkpointer=saver)
+
+
+async def test_delta_channels_are_never_cut_off_from_what_they_are_rebuilt_from(
+    threads_service: Any, stub: Deleting
+) -> None:
+    """A branch begins with a snapshot, so it is whole. A run that loses its own last checkpoint cannot go on."""
+    thread_id = str(uuid4())
+    config: Any = {"configurable": {"thread_id": thread_id}}
+    everything = checkpoints_pb2.PruneCheckpointsRequest(thread_ids=[thread_id], delete_all=True)
+
+    async def deletes(state: DeltaState) -> Any:
+        await threads_service.checkpoints.PruneCheckpoints(everything)
+        return {"log": ["lost"]}
+
+    outside = delta_graph(
+        GrpcSaver(threads_service.checkpoints, threads_service.control_loop), lambda state: {"log": ["a"]}
+    )
+    for turn in ("one", "two", "three"):
+        await outside.ainvoke({"log": [turn]}, config)
+    history = [each async for each in outside.aget_state_history(config)]
+    start = next(each for each in history if each.values["log"] == ["one", "a"])
+    fence = await begin(threads_service, thread_id)
+    saver = GrpcSaver(stub, threads_service.control_loop, fence=fence, thread_id=thread_id)
+    stub.before = everything
+    branch = delta_graph(saver, lambda state: {"log": ["b"]})
+    await branch.ainvoke({"log": ["branch"]}, start.config, durability="sync")
+    history = [each.values["log"] async for each in outside.aget_state_history(config)]
+    assert history == [["one", "a", "branch", "b"], ["one", "a", "branch"], ["one", "a"]]
+    with pytest.raises(CheckpointDeleted):
+        await delta_graph(saver, deletes).ainvoke({"log": ["more"]}, config, durability="sync")
+    assert [each async for each in outside.aget_state_history(config)] == []
