@@ -10,6 +10,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, interrupt
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.threads.v1 import checkpoints_pb2, threads_pb2
 from threadmill_runs.executor.checkpoints.errors import CheckpointDeleted
@@ -214,3 +215,31 @@ async def test_delta_channels_are_never_cut_off_from_what_they_are_rebuilt_from(
     with pytest.raises(CheckpointDeleted):
         await delta_graph(saver, deletes).ainvoke({"log": ["more"]}, config, durability="sync")
     assert [each async for each in outside.aget_state_history(config)] == []
+
+
+async def test_pruning_keeps_what_an_interrupted_subgraph_goes_on_from(threads_service: Any) -> None:
+    saver = GrpcSaver(threads_service.checkpoints, threads_service.control_loop)
+    inner = StateGraph(State)
+    inner.add_node("x", lambda state: {"log": ["x"]})
+    inner.add_node("ask", lambda state: {"log": [interrupt("?")]})
+    inner.add_edge(START, "x")
+    inner.add_edge("x", "ask")
+    builder = StateGraph(State)
+    builder.add_node("sub", inner.compile())
+    builder.add_edge(START, "sub")
+    outer = builder.compile(checkpointer=saver)
+    thread_id = str(uuid4())
+    config: Any = {"configurable": {"thread_id": thread_id}}
+
+    async def pruned() -> list[str]:
+        await saver.aprune([thread_id])
+        return [each.config["configurable"]["checkpoint_ns"].split(":")[0] async for each in saver.alist(config)]
+
+    for _ in range(2):
+        await outer.ainvoke({"log": ["in"]}, config)
+        before = await outer.aget_state(config, subgraphs=True)
+        assert sorted(await pruned()) == ["", "sub"]
+        assert await outer.aget_state(config, subgraphs=True) == before
+        result = await outer.ainvoke(Command(resume="yes"), config)
+        assert result["log"][-1] == "yes"
+        assert await pruned() == [""]

@@ -25,15 +25,23 @@ WHERE pending.thread_id = ANY(:thread_ids::uuid[])
          OR (pending.thread_id, pending.checkpoint_ns, pending.checkpoint_id) IN (SELECT * FROM dropped));
 
 -- name: keep_latest(thread_ids)!
--- Drops all checkpoints but the newest of each namespace and the ancestors that its delta channels are rebuilt from.
--- LangGraph stores only the writes of a delta channel between two snapshots and counts the steps since the last one in
+-- Drops all checkpoints but the newest of each namespace and the ancestors that its delta channels are rebuilt from, with
+-- their writes. Of the namespace of a task (`node:task`), which only the step of the root that started it goes on with,
+-- also the newest, if that step is over: its metadata names the root's checkpoint of then. LangGraph stores only the writes of a delta channel between two snapshots and counts the steps since the last one in
 -- the metadata, which is how such a channel is told from one that is merely empty.
-WITH RECURSIVE head AS (
+WITH RECURSIVE newest AS MATERIALIZED (
     SELECT DISTINCT ON (thread_id, checkpoint_ns)
-        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, channel_versions
+        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, channel_versions, metadata
     FROM threads.checkpoint
     WHERE thread_id = ANY(:thread_ids::uuid[])
     ORDER BY thread_id, checkpoint_ns, checkpoint_id DESC
+), head AS (
+    SELECT newest.* FROM newest
+    WHERE strpos(newest.checkpoint_ns, ':') = 0 OR NOT EXISTS (
+        SELECT FROM newest AS root
+        WHERE root.thread_id = newest.thread_id AND root.checkpoint_ns = ''
+            AND root.checkpoint_id > (threads.searchable(newest.metadata) -> 'parents' ->> '') COLLATE "C"
+    )
 ), delta AS MATERIALIZED (
     SELECT DISTINCT counted.thread_id, counted.checkpoint_ns, channel
     FROM threads.checkpoint AS counted
@@ -73,13 +81,19 @@ WITH RECURSIVE head AS (
         AND step.checkpoint_id = kept.parent_checkpoint_id
     WHERE cardinality(kept.wanted) > 0
 ) CYCLE thread_id, checkpoint_ns, checkpoint_id SET looped USING path
-DELETE FROM threads.checkpoint AS old
-WHERE old.thread_id = ANY(:thread_ids::uuid[])
-    AND NOT EXISTS (
-        SELECT FROM kept
-        WHERE kept.thread_id = old.thread_id AND kept.checkpoint_ns = old.checkpoint_ns
-            AND kept.checkpoint_id = old.checkpoint_id
-    );
+, dropped AS (
+    DELETE FROM threads.checkpoint AS old
+    WHERE old.thread_id = ANY(:thread_ids::uuid[])
+        AND NOT EXISTS (
+            SELECT FROM kept
+            WHERE kept.thread_id = old.thread_id AND kept.checkpoint_ns = old.checkpoint_ns
+                AND kept.checkpoint_id = old.checkpoint_id
+        )
+    RETURNING thread_id, checkpoint_ns, checkpoint_id
+)
+DELETE FROM threads.pending_write AS pending
+WHERE pending.thread_id = ANY(:thread_ids::uuid[])
+    AND (pending.thread_id, pending.checkpoint_ns, pending.checkpoint_id) IN (SELECT * FROM dropped);
 
 -- name: delete_stranded_writes(thread_ids)!
 -- Writes whose checkpoint is gone. Those above the newest checkpoint stay: theirs may be on its way.
