@@ -26,7 +26,7 @@ class Pruning:
     async def keep_latest(self, connection: Connection, thread_ids: Sequence[ThreadId]) -> list[ThreadId]:
         """Drops all but the latest checkpoint of each namespace and what its delta channels are rebuilt from.
 
-        Answers the threads that exist.
+        Namespaces of tasks whose step is over go whole. Answers the threads that exist.
         """
         found = await self._lock(connection, thread_ids)
         await self._queries.keep_latest(connection, thread_ids=found)
