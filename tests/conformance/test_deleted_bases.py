@@ -148,9 +148,10 @@ async def test_what_was_never_read_cannot_be_sent_again(
         await write()
     request = threads_pb2.GetThreadRequest(thread_id=thread_id)
     assert (await threads_service.threads.GetThread(request)).state == threads_pb2.THREAD_STATE_BUSY
-    latest = await reader.aget_tuple({"configurable": {"thread_id": thread_id}})
-    assert latest is not None
-    assert latest.checkpoint["id"] != checkpoint["id"]
+    latest: Any = {"configurable": {"thread_id": thread_id}}
+    found, stored = await saver.aget_tuple(latest), await reader.aget_tuple(latest)
+    assert found is not None
+    assert found == stored
 
 
 async def test_a_read_after_the_deletion_does_not_vouch_for_what_was_read_before(
@@ -243,3 +244,20 @@ async def test_pruning_keeps_what_an_interrupted_subgraph_goes_on_from(threads_s
         result = await outer.ainvoke(Command(resume="yes"), config)
         assert result["log"][-1] == "yes"
         assert await pruned() == [""]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_run_from_a_checkpoint_that_never_was_begins_empty(
+    threads_service: Any, stub: Deleting, durability: str
+) -> None:
+    """As on the reference server; nothing was read, so nothing can be lost."""
+    thread_id = str(uuid4())
+    fence = await begin(threads_service, thread_id)
+    saver = GrpcSaver(stub, threads_service.control_loop, fence=fence, thread_id=thread_id)
+    outside = delta_graph(
+        GrpcSaver(threads_service.checkpoints, threads_service.control_loop), lambda state: {"log": ["a"]}
+    )
+    config: Any = {"configurable": {"thread_id": thread_id}}
+    unknown: Any = {"configurable": {"thread_id": thread_id, "checkpoint_id": empty_checkpoint()["id"]}}
+    await delta_graph(saver, lambda state: {"log": ["b"]}).ainvoke({"log": ["in"]}, unknown, durability=durability)
+    assert (await outside.aget_state(config)).values == {"log": ["in", "b"]}

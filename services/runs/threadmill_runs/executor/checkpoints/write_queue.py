@@ -328,7 +328,8 @@ class WriteQueue:
             ending.done.set_result(False)
             await self._send(writes, None)
             return
-        if any(write.done is None for write in writes):
+        # What builds on a checkpoint that could not be stored cannot be either, and must not be taken for stored.
+        if isinstance(error, CheckpointDeleted) or any(write.done is None for write in writes):
             self._refuse(error)
         answer(writes, ending, error)
 
