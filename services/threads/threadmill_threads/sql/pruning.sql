@@ -37,11 +37,9 @@ WITH RECURSIVE newest AS MATERIALIZED (
     ORDER BY thread_id, checkpoint_ns, checkpoint_id DESC
 ), head AS (
     SELECT newest.* FROM newest
-    WHERE strpos(newest.checkpoint_ns, ':') = 0 OR NOT EXISTS (
-        SELECT FROM newest AS root
-        WHERE root.thread_id = newest.thread_id AND root.checkpoint_ns = ''
-            AND root.checkpoint_id > (threads.searchable(newest.metadata) -> 'parents' ->> '') COLLATE "C"
-    )
+    LEFT JOIN newest AS root ON root.thread_id = newest.thread_id AND root.checkpoint_ns = ''
+    WHERE strpos(newest.checkpoint_ns, ':') = 0
+        OR coalesce(root.checkpoint_id <= (threads.searchable(newest.metadata) -> 'parents' ->> '') COLLATE "C", true)
 ), delta AS MATERIALIZED (
     SELECT DISTINCT counted.thread_id, counted.checkpoint_ns, channel
     FROM threads.checkpoint AS counted

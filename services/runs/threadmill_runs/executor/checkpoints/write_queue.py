@@ -55,8 +55,8 @@ class _State(Enum):
 class WriteQueue:
     """`submit`, `enqueue`, `close` and the checks are for any thread; all else is for the control loop.
 
-    An error goes to every caller of the call that failed. After FENCED, `close`, or the failure of an enqueued write,
-    every write fails locally.
+    An error goes to every caller of the call that failed. After FENCED, CHECKPOINT_GONE, `close`, or the failure of an
+    enqueued write, every write fails locally.
     """
 
     def __init__(
