@@ -15,7 +15,7 @@ from threadmill_chassis.grpc_errors import reason_of
 from threadmill_chassis.grpc_server import Registration, serving
 from threadmill_chassis.settings import ProcessSettings
 from threadmill_protos.runs.v1 import graphs_pb2, graphs_pb2_grpc
-from threadmill_protos.threads.v1 import threads_pb2
+from threadmill_protos.threads.v1 import checkpoints_pb2, threads_pb2
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
 from threadmill_runs.executor.checkpoints.update_saver import UpdateSaver
 from threadmill_runs.executor.encoding import decode, encode
@@ -242,6 +242,53 @@ class TestRaces:
         await update(graphs, thread_id, {"q": "x"})
         assert checkpoints.calls == ["GetCheckpoint", "GetCheckpoint"]
         assert (await state(graphs, thread_id))["values"]["q"] == "x"
+
+
+class PruneBetween(Counting):
+    """The thread is pruned after the first update that has read its state, and before it writes, once armed."""
+
+    armed = False
+
+    async def WriteCheckpoints(self, request: Any, **options: Any) -> Any:  # noqa: N802 - gRPC's name
+        if self.armed:
+            self.armed = False
+            pruning = checkpoints_pb2.PruneCheckpointsRequest(thread_ids=[request.thread_id])
+            await self._stub.PruneCheckpoints(pruning)
+        return await self._stub.WriteCheckpoints(request, **options)
+
+
+class TestPruning:
+    """An update and a deletion of checkpoints: what it was to be made on is gone, or still there."""
+
+    @pytest.fixture
+    def checkpoints(self, threads_service: Any) -> PruneBetween:
+        return PruneBetween(threads_service.checkpoints)
+
+    async def test_an_update_of_a_checkpoint_that_was_pruned_meanwhile_is_refused(
+        self, graphs: Any, checkpoints: PruneBetween, thread_id: str
+    ) -> None:
+        old = await update(graphs, thread_id, {"q": "old", "log": ["1"]})
+        await update(graphs, thread_id, {"q": "new"})
+        before = await state(graphs, thread_id)
+        request = graphs_pb2.UpdateStateRequest(
+            graph=HITL,
+            thread_id=thread_id,
+            values_json=b'{"log":["x"]}',
+            checkpoint_json=encode(old["checkpoint"]),
+        )
+        checkpoints.armed = True
+        code, reason, _ = await refusal(graphs.UpdateState(request))
+        assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "CHECKPOINT_NOT_FOUND")
+        assert (await state(graphs, thread_id))["checkpoint"] == before["checkpoint"]
+
+    async def test_an_update_of_the_latest_state_is_made_though_older_ones_are_pruned(
+        self, graphs: Any, checkpoints: PruneBetween, thread_id: str
+    ) -> None:
+        await update(graphs, thread_id, {"q": "old", "log": ["1"]})
+        await update(graphs, thread_id, {"q": "new"})
+        checkpoints.armed = True
+        await update(graphs, thread_id, {"log": ["2"]})
+        assert (await state(graphs, thread_id))["values"] == {"q": "new", "log": ["1", "2"]}
 
 
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from threadmill_threads.checkpoints import (
+    Base,
     ChannelBlob,
     ChannelHistory,
     Checkpoint,
@@ -15,7 +16,7 @@ from threadmill_threads.checkpoints import (
 
 
 def columns(batch: WriteBatch) -> dict[str, Any]:
-    """The batch as one array for each column."""
+    """The batch as one array for each column, without its base."""
     puts, blobs, writes = list(batch.puts.values()), list(batch.blobs.items()), list(batch.writes.items())
     return {
         "chunk_epoch": batch.chunk_epoch,
@@ -43,6 +44,18 @@ def columns(batch: WriteBatch) -> dict[str, Any]:
         "write_data": [write.value.data for _, write in writes],
         "write_paths": [write.task_path for _, write in writes],
         "write_keys": [write.value.chunk_keys or None for _, write in writes],
+    }
+
+
+def base_columns(base: Base) -> dict[str, Any]:
+    """What has to be stored already, as one array for each column."""
+    return {
+        "base_ns": [ns for ns, _, _ in base.blobs],
+        "base_channels": [channel for _, channel, _ in base.blobs],
+        "base_versions": [version for _, _, version in base.blobs],
+        "base_checkpoint_ns": [key.checkpoint_ns for key in base.checkpoints],
+        "base_checkpoint_ids": [key.checkpoint_id for key in base.checkpoints],
+        "base_keys": list(base.chunks),
     }
 
 

@@ -1,9 +1,14 @@
 """Checkpoints as the service thinks of them: opaque blobs under the keys of LangGraph."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+import orjson
+
 from threadmill_threads.domain import Json, ThreadId
+
+KEY_BYTES = 16
+_COUNTERS = "counters_since_delta_snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,22 @@ class Read:
 
 
 @dataclass(slots=True)
+class Base:
+    """What a batch refers to and does not carry, so that it must be stored.
+
+    `blobs`: as (namespace, channel, version). `checkpoints`: those that delta channels are rebuilt from.
+    """
+
+    blobs: set[tuple[str, str, str]] = field(default_factory=set)
+    checkpoints: set[CheckpointKey] = field(default_factory=set)
+    chunks: set[bytes] = field(default_factory=set)
+
+    def is_empty(self) -> bool:
+        """Whether the batch stands alone."""
+        return not (self.blobs or self.checkpoints or self.chunks)
+
+
+@dataclass(slots=True)
 class WriteBatch:
     """Operations of one request, reduced to what remains of them when applied in order.
 
@@ -93,7 +114,7 @@ class WriteBatch:
     blobs: dict[tuple[str, str, str], ChannelBlob] = field(default_factory=dict)
     writes: dict[tuple[CheckpointKey, str, int], PendingWrite] = field(default_factory=dict)
     chunks: dict[bytes, bytes] = field(default_factory=dict)
-    # Under which the caller learned of the chunks that it leaves out; 0: it leaves out none.
+    # Under which the caller learned of what it leaves out; 0: that has to be looked up.
     chunk_epoch: int = 0
 
     def put(self, checkpoint: Checkpoint) -> None:
@@ -110,6 +131,42 @@ class WriteBatch:
                 self.writes[place] = write
             else:
                 self.writes.setdefault(place, write)
+
+    def base(self) -> Base:
+        """What has to be looked up before the batch is stored: nothing, if its epoch vouches for that."""
+        base = Base()
+        if self.chunk_epoch:
+            return base
+        for put in self.puts.values():
+            self._add_base(put, base)
+        values = [blob.value for blob in self.blobs.values()] + [write.value for write in self.writes.values()]
+        for keys in (value.chunk_keys for value in values if value.chunk_keys):
+            base.chunks.update(
+                keys[place : place + KEY_BYTES] for place in range(0, len(keys) - KEY_BYTES + 1, KEY_BYTES)
+            )
+        base.chunks.difference_update(self.chunks)
+        return base
+
+    def _add_base(self, put: Checkpoint, base: Base) -> None:
+        """Values of other versions than those carried. Delta channels without one are rebuilt from the parent."""
+        ns = put.key.checkpoint_ns
+        parent = CheckpointKey(ns, put.parent_checkpoint_id)
+        deltas = _delta_channels(put.metadata)
+        for channel, version in orjson.loads(put.channel_versions).items():
+            blob = self.blobs.get((ns, channel, version))
+            if channel not in deltas:
+                if blob is None:
+                    base.blobs.add((ns, channel, version))
+            elif (blob is None or blob.value.type == "empty") and parent.checkpoint_id and parent not in self.puts:
+                base.checkpoints.add(parent)
+
+
+def _delta_channels(metadata: Json) -> Collection[str]:
+    """Delta channels that changed or aged since their last snapshot: LangGraph counts that in the metadata."""
+    if _COUNTERS not in metadata:
+        return ()
+    counters = orjson.loads(metadata).get(_COUNTERS)
+    return counters if isinstance(counters, dict) else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from threadmill_chassis.postgres import Connection
 
-from threadmill_threads.checkpoint_rows import columns, to_checkpoint, to_history
+from threadmill_threads.checkpoint_rows import base_columns, columns, to_checkpoint, to_history
 from threadmill_threads.checkpoints import (
     ChannelHistory,
     Checkpoint,
@@ -27,7 +27,7 @@ from threadmill_threads.checkpoints import (
 )
 from threadmill_threads.database import Database
 from threadmill_threads.domain import RunEnding, ThreadId, Ttl
-from threadmill_threads.errors import ChunksUnknown, Fenced, ThreadNotFound
+from threadmill_threads.errors import CheckpointGone, ChunksUnknown, Fenced, ThreadNotFound
 from threadmill_threads.pruning import Pruning
 from threadmill_threads.resting import ending_columns
 
@@ -104,26 +104,24 @@ class CheckpointsRepo:
         """Stores a batch and ends the run of the fence, if asked to, all or nothing, in one statement.
 
         Answers the epoch of the chunks; 0 if the run that is to end has ended before, and may write no more: this call
-        is a repetition then, or its attempt is not the one that counts. Raises Fenced, ChunksUnknown, and with a
-        fence ThreadNotFound; without one a missing thread is created.
+        is a repetition then, or its attempt is not the one that counts. Raises Fenced, ChunksUnknown, CheckpointGone,
+        and with a fence ThreadNotFound; without one a missing thread is created.
         """
         run_id, token = (fence.run_id, fence.token) if fence else (None, None)
-        parameters = {"token": token, "run_id": run_id, **columns(batch), **ending_columns(ending)}
+        ended_run_id = ending and ending.run_id
+        base = base_columns(batch.base())
+        parameters = {"token": token, "run_id": run_id, **columns(batch), **base, **ending_columns(ending)}
         async with self._database.connection() as connection:
             while True:
                 epoch = await self._queries.write_checkpoints(connection, thread_id=thread_id, **parameters)
                 if epoch is not None:
                     return int(epoch)
-                ended_run_id = parameters["ended_run_id"]
-                gate = await self._queries.write_gate(connection, thread_id=thread_id, ended_run_id=ended_run_id)
+                gate = await self._queries.write_gate(
+                    connection, thread_id=thread_id, ended_run_id=ended_run_id, **base
+                )
                 if ending is not None and gate is not None and not gate["is_active"]:
                     return 0
-                if token is not None and gate is None:
-                    raise ThreadNotFound.of(thread_id)
-                if token is not None and gate["fence"] > token:
-                    raise Fenced.of(thread_id, token)
-                if batch.chunk_epoch not in (0, gate and gate["chunk_epoch"]):
-                    raise ChunksUnknown(f"Chunks of thread {thread_id} may have been deleted; send them all")
+                _refuse(thread_id, batch, token, gate)
                 if gate is None:
                     await self._ensure_thread(connection, thread_id)
 
@@ -177,6 +175,18 @@ class CheckpointsRepo:
         """Adds all checkpoints of one thread to another, which is created if missing."""
         async with self._database.connection() as connection:
             await self._queries.copy_checkpoints(connection, source_id=source_id, target_id=target_id)
+
+
+def _refuse(thread_id: ThreadId, batch: WriteBatch, token: int | None, gate: Mapping[str, Any] | None) -> None:
+    """Raises why a batch was not stored, if it still would not be. `gate` is None if the thread is missing."""
+    if token is not None and gate is None:
+        raise ThreadNotFound.of(thread_id)
+    if token is not None and gate is not None and gate["fence"] > token:
+        raise Fenced.of(thread_id, token)
+    if batch.chunk_epoch not in (0, gate and gate["chunk_epoch"]):
+        raise ChunksUnknown.of(thread_id)
+    if not (batch.base().is_empty() if gate is None else gate["has_base"]):
+        raise CheckpointGone.of(thread_id)
 
 
 def _range(checkpoint_id: str, before: str = "") -> tuple[str, str]:

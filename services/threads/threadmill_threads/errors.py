@@ -55,10 +55,27 @@ class Fenced(DomainError):
 
 
 class ChunksUnknown(DomainError):
-    """Chunks that the caller left out may have been deleted since it learned of them."""
+    """Chunks or values that the caller left out may have been deleted since it learned of them."""
 
     status = grpc.StatusCode.FAILED_PRECONDITION
     reason = "CHUNKS_UNKNOWN"
+
+    @classmethod
+    def of(cls, thread_id: object) -> Self:
+        """Names the thread."""
+        return cls(f"Chunks of thread {thread_id} may have been deleted; send them all")
+
+
+class CheckpointGone(DomainError):
+    """Values that the caller left out are not stored: the checkpoint that it goes on from has been deleted."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHECKPOINT_GONE"
+
+    @classmethod
+    def of(cls, thread_id: object) -> Self:
+        """Names the thread."""
+        return cls(f"The checkpoint that this write to thread {thread_id} starts from has been deleted")
 
 
 class StateChanged(DomainError):

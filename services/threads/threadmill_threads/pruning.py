@@ -21,11 +21,12 @@ class Pruning:
         await self._queries.delete_all_writes(connection, thread_ids=found)
         await self._queries.delete_all_blobs(connection, thread_ids=found)
         await self._queries.delete_unshared_chunks(connection, thread_ids=found)
+        await self._queries.start_chunk_epoch(connection, thread_ids=found)
 
     async def keep_latest(self, connection: Connection, thread_ids: Sequence[ThreadId]) -> list[ThreadId]:
         """Drops all but the latest checkpoint of each namespace and what its delta channels are rebuilt from.
 
-        Answers the threads that exist.
+        Namespaces of tasks whose step is over go whole. Answers the threads that exist.
         """
         found = await self._lock(connection, thread_ids)
         await self._queries.keep_latest(connection, thread_ids=found)
@@ -42,6 +43,7 @@ class Pruning:
         await self._queries.delete_stranded_writes(connection, thread_ids=thread_ids)
         await self._queries.delete_unshared_blobs(connection, thread_ids=thread_ids)
         await self._queries.delete_unshared_chunks(connection, thread_ids=thread_ids)
+        await self._queries.start_chunk_epoch(connection, thread_ids=thread_ids)
 
     async def _lock(self, connection: Connection, thread_ids: Sequence[ThreadId]) -> list[ThreadId]:
         rows = self._queries.lock_threads(connection, thread_ids=thread_ids)

@@ -2,11 +2,11 @@
 
 from threadmill_chassis.postgres import Connection
 
-from threadmill_threads.checkpoint_rows import columns
+from threadmill_threads.checkpoint_rows import base_columns, columns
 from threadmill_threads.checkpoints import WriteBatch
 from threadmill_threads.database import Database
 from threadmill_threads.domain import RestingState, ThreadId
-from threadmill_threads.errors import ChunksUnknown, StateChanged, ThreadBusy, ThreadNotFound
+from threadmill_threads.errors import CheckpointGone, ChunksUnknown, StateChanged, ThreadBusy, ThreadNotFound
 from threadmill_threads.resting import ending_columns, resting_columns
 
 
@@ -21,7 +21,7 @@ class StateUpdates:
         """Stores a batch and the state that it leaves; answers the epoch of its chunks. Repeating it changes nothing.
 
         `expected_micros`: the last change of the state that the update builds on; 0 for any. Raises ThreadNotFound,
-        ThreadBusy, StateChanged, ChunksUnknown.
+        ThreadBusy, StateChanged, ChunksUnknown, CheckpointGone.
         """
         async with self._database.transaction() as connection:
             row = await self._queries.record_state(
@@ -35,11 +35,12 @@ class StateUpdates:
                 raise ThreadBusy.of(thread_id)
             if not row["was_expected"]:
                 raise StateChanged(f"The state of thread {thread_id} changed during the update")
+            parameters = {**columns(batch), **base_columns(batch.base()), **ending_columns(None)}
             epoch = await self._queries.write_checkpoints(
-                connection, thread_id=thread_id, token=None, run_id=None, **columns(batch), **ending_columns(None)
+                connection, thread_id=thread_id, token=None, run_id=None, **parameters
             )
             if epoch is None:
-                raise ChunksUnknown(f"Chunks of thread {thread_id} may have been deleted; send them all")
+                raise (ChunksUnknown if batch.chunk_epoch else CheckpointGone).of(thread_id)
             return int(epoch)
 
     async def _is_stored(self, connection: Connection, thread_id: ThreadId, batch: WriteBatch) -> bool:

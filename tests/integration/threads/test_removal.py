@@ -128,6 +128,34 @@ async def test_prune_keeps_the_latest_of_each_namespace(service, steps, thread_i
     assert (await steps.row_counts(service))["channel_blob"] == 3
 
 
+async def test_prune_drops_what_tasks_of_steps_that_are_over_left(service, steps):
+    """Tasks of the newest root checkpoint may go on; a namespace without a task is a subgraph with its own memory."""
+    thread_id = str(uuid4())
+
+    def child(checkpoint_id: str, ns: str, root: str | None) -> pb.WriteCheckpointsRequest.Op:
+        metadata = b"{}" if root is None else b'{"parents":{"":"%s"}}' % root.encode()
+        return steps.put(checkpoint_id, ns=ns, new={"x": (checkpoint_id, b"x")}, metadata=metadata)
+
+    await steps.write(
+        service,
+        thread_id,
+        *(steps.put(n, parent=str(int(n) - 1), new={"s": (n, b"s")}) for n in "12"),
+        child("11", "over:t1", "1"),
+        child("12", "over:t1", "1"),
+        child("13", "over:t1|inner:t2", "1"),
+        child("21", "now:t3", "2"),
+        child("22", "now:t3", "2"),
+        child("31", "next:t4", "3"),
+        child("14", "memory", "1"),
+        child("15", "unknown:t5", None),
+        *(steps.writes(each, "t", [(0, "x", b"w")], ns=ns) for each, ns in (("12", "over:t1"), ("22", "now:t3"))),
+    )
+    await service.checkpoints.PruneCheckpoints(pb.PruneCheckpointsRequest(thread_ids=[thread_id]))
+    assert await ids(service, steps, thread_id) == "31 22 2 15 14"
+    assert await orphans(service) == 0
+    assert (await steps.row_counts(service, thread_id))["pending_write"] == 1
+
+
 async def test_prune_delete(service, steps, thread_id):
     request = threads_pb2.PruneThreadsRequest(thread_ids=[thread_id, str(uuid4())])
     assert (await service.threads.PruneThreads(request)).pruned_count == 1

@@ -201,11 +201,13 @@ class Checkpoint(_message.Message):
 
     @_builtins.property
     def channel_blobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelBlob]:
-        """On reads: all channel values. On puts: only those that are new in this checkpoint."""
+        """On reads: all channel values. On puts: those that are new in this checkpoint, and any that may not be stored."""
 
     @_builtins.property
     def channel_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """On puts: version as text of every channel, by which reads find the blobs."""
+        """Version as text of every channel, by which reads find the blobs. Puts carry each of them or refer to one that is
+        stored; only of delta channels, which `counters_since_delta_snapshot` in the metadata names, may there be none.
+        """
 
     @_builtins.property
     def pending_writes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingWrite]:
@@ -279,7 +281,7 @@ class GetCheckpointResponse(_message.Message):
     STATE_MICROS_FIELD_NUMBER: _builtins.int
     RUN_SETTLED_FIELD_NUMBER: _builtins.int
     chunk_epoch: _builtins.int
-    """Epoch under which the chunks of the checkpoint are stored; 0 if the thread is missing."""
+    """Epoch under which the checkpoint, its values and chunks are stored; 0 if the thread is missing."""
     state_micros: _builtins.int
     """When a run or an update last changed the thread's state, in microseconds since 1970, for
     `expected_state_micros`; 0 if the thread is missing.
@@ -431,7 +433,9 @@ class WriteCheckpointsRequest(_message.Message):
     thread_id: _builtins.str
     """Thread of all operations."""
     chunk_epoch: _builtins.int
-    """Epoch under which the chunks that are left out were read or written; 0: none is left out."""
+    """Epoch under which all was read or written that the operations refer to and do not carry: chunks, values of
+    channels, parents. 0: none is known, or nothing is left out; then the service looks for each.
+    """
     expected_state_micros: _builtins.int
     """With `resting`: the `state_micros` on which the writes build; 0: any."""
     @_builtins.property
@@ -487,7 +491,7 @@ class WriteCheckpointsResponse(_message.Message):
 
     CHUNK_EPOCH_FIELD_NUMBER: _builtins.int
     chunk_epoch: _builtins.int
-    """Epoch under which all chunks of the request are now stored."""
+    """Epoch under which all that the request refers to is now stored."""
     def __init__(
         self,
         *,

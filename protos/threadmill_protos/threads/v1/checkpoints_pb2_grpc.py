@@ -99,12 +99,14 @@ class CheckpointsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WriteCheckpoints(self, request, context):
-        """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
-        write again replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the
-        thread is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
-        fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
-        every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
-        nothing.
+        """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or write again
+        replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the thread is
+        gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which fails
+        with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN
+        (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat without it, with every chunk and, as far as the caller has
+        them, the values that it left out. CHECKPOINT_GONE (FAILED_PRECONDITION) if, without an epoch, the operations refer to
+        something that is neither carried nor stored: the checkpoint that had it was deleted. STATE_CHANGED (ABORTED) if the
+        thread changed since `expected_state_micros`. Refused calls store nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,12 +42,14 @@ class CheckpointsStub:
     ListCheckpoints: _grpc.UnaryStreamMultiCallable[_checkpoints_pb2.ListCheckpointsRequest, _checkpoints_pb2.Checkpoint]
     """Streams checkpoints newest first."""
     WriteCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoints_pb2.WriteCheckpointsRequest, _checkpoints_pb2.WriteCheckpointsResponse]
-    """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
-    write again replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the
-    thread is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
-    fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
-    every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
-    nothing.
+    """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or write again
+    replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the thread is
+    gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which fails
+    with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN
+    (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat without it, with every chunk and, as far as the caller has
+    them, the values that it left out. CHECKPOINT_GONE (FAILED_PRECONDITION) if, without an epoch, the operations refer to
+    something that is neither carried nor stored: the checkpoint that had it was deleted. STATE_CHANGED (ABORTED) if the
+    thread changed since `expected_state_micros`. Refused calls store nothing.
     """
     GetChannelHistory: _grpc.UnaryUnaryMultiCallable[_checkpoints_pb2.GetChannelHistoryRequest, _checkpoints_pb2.GetChannelHistoryResponse]
     """For every requested channel: the pending writes along the parent chain of a checkpoint, oldest first,
@@ -75,12 +77,14 @@ class CheckpointsAsyncStub(CheckpointsStub):
     ListCheckpoints: _aio.UnaryStreamMultiCallable[_checkpoints_pb2.ListCheckpointsRequest, _checkpoints_pb2.Checkpoint]  # type: ignore[assignment]
     """Streams checkpoints newest first."""
     WriteCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoints_pb2.WriteCheckpointsRequest, _checkpoints_pb2.WriteCheckpointsResponse]  # type: ignore[assignment]
-    """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
-    write again replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the
-    thread is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
-    fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
-    every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
-    nothing.
+    """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or write again
+    replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the thread is
+    gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which fails
+    with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN
+    (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat without it, with every chunk and, as far as the caller has
+    them, the values that it left out. CHECKPOINT_GONE (FAILED_PRECONDITION) if, without an epoch, the operations refer to
+    something that is neither carried nor stored: the checkpoint that had it was deleted. STATE_CHANGED (ABORTED) if the
+    thread changed since `expected_state_micros`. Refused calls store nothing.
     """
     GetChannelHistory: _aio.UnaryUnaryMultiCallable[_checkpoints_pb2.GetChannelHistoryRequest, _checkpoints_pb2.GetChannelHistoryResponse]  # type: ignore[assignment]
     """For every requested channel: the pending writes along the parent chain of a checkpoint, oldest first,
@@ -123,12 +127,14 @@ class CheckpointsServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoints_pb2.WriteCheckpointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoints_pb2.WriteCheckpointsResponse, _abc.Awaitable[_checkpoints_pb2.WriteCheckpointsResponse]]:
-        """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or
-        write again replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the
-        thread is gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which
-        fails with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat with
-        every chunk. STATE_CHANGED (ABORTED) if the thread changed since `expected_state_micros`. Refused calls store
-        nothing.
+        """Applies puts and pending writes of one thread, in order, atomically. Idempotent: the same checkpoint or write again
+        replaces or keeps the stored one. FENCED if the token is stale; THREAD_NOT_FOUND if, with a token, the thread is
+        gone. Without a fence: creates a missing thread row, unless it is an update of the state (see `resting`), which fails
+        with THREAD_NOT_FOUND, or THREAD_BUSY (FAILED_PRECONDITION) while a run is active. CHUNKS_UNKNOWN
+        (FAILED_PRECONDITION) if `chunk_epoch` is over: repeat without it, with every chunk and, as far as the caller has
+        them, the values that it left out. CHECKPOINT_GONE (FAILED_PRECONDITION) if, without an epoch, the operations refer to
+        something that is neither carried nor stored: the checkpoint that had it was deleted. STATE_CHANGED (ABORTED) if the
+        thread changed since `expected_state_micros`. Refused calls store nothing.
         """
 
     @_abc_1.abstractmethod

@@ -571,8 +571,8 @@ class PruneThreadsRequest(_message.Message):
     THREAD_IDS_FIELD_NUMBER: _builtins.int
     STRATEGY_FIELD_NUMBER: _builtins.int
     strategy: Global___TtlStrategy.ValueType
-    """DELETE removes the threads; KEEP_LATEST keeps the newest checkpoint of each namespace and whatever
-    its delta channels need.
+    """DELETE removes the threads; KEEP_LATEST keeps the newest checkpoint of each namespace and whatever its delta channels
+    need, but nothing of tasks whose step is over.
     """
     @_builtins.property
     def thread_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -62,9 +62,11 @@ INSERT INTO threads.thread (thread_id, ttl_strategy, ttl_minutes)
 VALUES (:thread_id, :ttl_strategy, :ttl_minutes)
 ON CONFLICT (thread_id) DO NOTHING;
 
--- name: write_gate(ended_run_id, thread_id)^
+-- name: write_gate(ended_run_id, thread_id, base_ns, base_channels, base_versions, base_checkpoint_ns, base_checkpoint_ids, base_keys)^
 -- Why write_checkpoints refused; nothing if the thread is missing.
-SELECT fence, chunk_epoch, coalesce(:ended_run_id::uuid = ANY(active_run_ids), false) AS is_active
+SELECT fence, chunk_epoch, coalesce(:ended_run_id::uuid = ANY(active_run_ids), false) AS is_active,
+    threads.has_base(thread_id, :base_ns::text[], :base_channels::text[], :base_versions::text[],
+                     :base_checkpoint_ns::text[], :base_checkpoint_ids::text[], :base_keys::bytea[]) AS has_base
 FROM threads.thread WHERE thread_id = :thread_id;
 
 -- name: stores_checkpoint(thread_id, checkpoint_ns, checkpoint_id)$
@@ -73,11 +75,12 @@ SELECT EXISTS (
     WHERE thread_id = :thread_id AND checkpoint_ns = :checkpoint_ns AND checkpoint_id = :checkpoint_id
 );
 
--- name: write_checkpoints(thread_id, token, chunk_epoch, chunk_keys, chunk_data, blob_ns, blob_channels, blob_versions, blob_types, blob_data, blob_keys, put_ns, put_ids, put_parents, put_types, put_bodies, put_metadata, put_versions, run_id, write_ns, write_checkpoints, write_tasks, write_idxs, write_channels, write_types, write_data, write_paths, write_keys, ended_run_id, rest_status, interrupts, error, values, stamp)$
+-- name: write_checkpoints(thread_id, token, chunk_epoch, base_ns, base_channels, base_versions, base_checkpoint_ns, base_checkpoint_ids, base_keys, chunk_keys, chunk_data, blob_ns, blob_channels, blob_versions, blob_types, blob_data, blob_keys, put_ns, put_ids, put_parents, put_types, put_bodies, put_metadata, put_versions, run_id, write_ns, write_checkpoints, write_tasks, write_idxs, write_channels, write_types, write_data, write_paths, write_keys, ended_run_id, rest_status, interrupts, error, values, stamp)$
 -- Everything of one request, if the gate lets it pass; answers the epoch of the thread's chunks, null if it does not.
 -- FOR SHARE lets the writes of parallel subgraphs pass together but makes whoever moves the fence, or takes away
 -- checkpoints, wait for them. Who also ends a run takes the row for itself at once: two that shared it and then wanted
--- it would wait for each other. Regular writes (idx >= 0) keep what is stored, so that a repeated task changes nothing;
+-- it would wait for each other. An epoch that is not over vouches for all that the request refers to and does not carry;
+-- without one it is looked up, behind the lock. Regular writes (idx >= 0) keep what is stored, so that a repeated task changes nothing;
 -- special ones replace it. `ended`: as end_run, in runs.sql.
 WITH shared AS MATERIALIZED (
     SELECT thread_id, chunk_epoch FROM threads.thread
@@ -91,7 +94,16 @@ WITH shared AS MATERIALIZED (
         AND (:chunk_epoch = 0 OR chunk_epoch = :chunk_epoch)
     FOR UPDATE
 ), gate AS MATERIALIZED (
-    SELECT thread_id, chunk_epoch FROM shared UNION ALL SELECT thread_id, chunk_epoch FROM owned
+    SELECT thread_id, chunk_epoch, was_active
+    FROM (
+        SELECT thread_id, chunk_epoch, false AS was_active FROM shared
+        UNION ALL
+        SELECT thread_id, chunk_epoch, was_active FROM owned
+    ) AS locked
+    WHERE CASE WHEN :chunk_epoch <> 0 THEN true ELSE
+        threads.has_base(thread_id, :base_ns::text[], :base_channels::text[], :base_versions::text[],
+                         :base_checkpoint_ns::text[], :base_checkpoint_ids::text[], :base_keys::bytea[])
+    END
 ), ended AS (
     UPDATE threads.thread AS thread
     SET active_since = ARRAY(
@@ -106,8 +118,8 @@ WITH shared AS MATERIALIZED (
         fence = greatest(thread.fence, :token + 1),
         updated_at = now(),
         state_updated_at = now()
-    FROM owned
-    WHERE thread.thread_id = owned.thread_id AND owned.was_active
+    FROM gate
+    WHERE thread.thread_id = gate.thread_id AND gate.was_active
     RETURNING thread.thread_id
 ), stored_values AS (
     INSERT INTO threads.thread_values (thread_id, document)

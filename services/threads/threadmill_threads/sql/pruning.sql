@@ -25,15 +25,21 @@ WHERE pending.thread_id = ANY(:thread_ids::uuid[])
          OR (pending.thread_id, pending.checkpoint_ns, pending.checkpoint_id) IN (SELECT * FROM dropped));
 
 -- name: keep_latest(thread_ids)!
--- Drops all checkpoints but the newest of each namespace and the ancestors that its delta channels are rebuilt from.
--- LangGraph stores only the writes of a delta channel between two snapshots and counts the steps since the last one in
+-- Drops all checkpoints but the newest of each namespace and the ancestors that its delta channels are rebuilt from, with
+-- their writes. Of the namespace of a task (`node:task`), which only the step of the root that started it goes on with,
+-- also the newest, if that step is over: its metadata names the root's checkpoint of then. LangGraph stores only the writes of a delta channel between two snapshots and counts the steps since the last one in
 -- the metadata, which is how such a channel is told from one that is merely empty.
-WITH RECURSIVE head AS (
+WITH RECURSIVE newest AS MATERIALIZED (
     SELECT DISTINCT ON (thread_id, checkpoint_ns)
-        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, channel_versions
+        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, channel_versions, metadata
     FROM threads.checkpoint
     WHERE thread_id = ANY(:thread_ids::uuid[])
     ORDER BY thread_id, checkpoint_ns, checkpoint_id DESC
+), head AS (
+    SELECT newest.* FROM newest
+    LEFT JOIN newest AS root ON root.thread_id = newest.thread_id AND root.checkpoint_ns = ''
+    WHERE strpos(newest.checkpoint_ns, ':') = 0
+        OR coalesce(root.checkpoint_id <= (threads.searchable(newest.metadata) -> 'parents' ->> '') COLLATE "C", true)
 ), delta AS MATERIALIZED (
     SELECT DISTINCT counted.thread_id, counted.checkpoint_ns, channel
     FROM threads.checkpoint AS counted
@@ -73,13 +79,19 @@ WITH RECURSIVE head AS (
         AND step.checkpoint_id = kept.parent_checkpoint_id
     WHERE cardinality(kept.wanted) > 0
 ) CYCLE thread_id, checkpoint_ns, checkpoint_id SET looped USING path
-DELETE FROM threads.checkpoint AS old
-WHERE old.thread_id = ANY(:thread_ids::uuid[])
-    AND NOT EXISTS (
-        SELECT FROM kept
-        WHERE kept.thread_id = old.thread_id AND kept.checkpoint_ns = old.checkpoint_ns
-            AND kept.checkpoint_id = old.checkpoint_id
-    );
+, dropped AS (
+    DELETE FROM threads.checkpoint AS old
+    WHERE old.thread_id = ANY(:thread_ids::uuid[])
+        AND NOT EXISTS (
+            SELECT FROM kept
+            WHERE kept.thread_id = old.thread_id AND kept.checkpoint_ns = old.checkpoint_ns
+                AND kept.checkpoint_id = old.checkpoint_id
+        )
+    RETURNING thread_id, checkpoint_ns, checkpoint_id
+)
+DELETE FROM threads.pending_write AS pending
+WHERE pending.thread_id = ANY(:thread_ids::uuid[])
+    AND (pending.thread_id, pending.checkpoint_ns, pending.checkpoint_id) IN (SELECT * FROM dropped);
 
 -- name: delete_stranded_writes(thread_ids)!
 -- Writes whose checkpoint is gone. Those above the newest checkpoint stay: theirs may be on its way.
@@ -107,21 +119,20 @@ WHERE blob.thread_id = ANY(:thread_ids::uuid[])
     );
 
 -- name: delete_unshared_chunks(thread_ids)!
--- With the threads' epochs: whoever holds a key from before must not rely on it.
-WITH gone AS (
-    DELETE FROM threads.chunk AS part
-    WHERE part.thread_id = ANY(:thread_ids::uuid[])
-        AND (part.thread_id, part.key) NOT IN (
-            SELECT blob.thread_id, threads.keys_of(blob.chunk_keys) FROM threads.channel_blob AS blob
-            WHERE blob.thread_id = ANY(:thread_ids::uuid[]) AND blob.chunk_keys IS NOT NULL
-            UNION
-            SELECT pending.thread_id, threads.keys_of(pending.chunk_keys) FROM threads.pending_write AS pending
-            WHERE pending.thread_id = ANY(:thread_ids::uuid[]) AND pending.chunk_keys IS NOT NULL
-        )
-    RETURNING thread_id
-)
-UPDATE threads.thread SET chunk_epoch = nextval('threads.chunk_epoch')
-WHERE thread_id IN (SELECT thread_id FROM gone);
+DELETE FROM threads.chunk AS part
+WHERE part.thread_id = ANY(:thread_ids::uuid[])
+    AND (part.thread_id, part.key) NOT IN (
+        SELECT blob.thread_id, threads.keys_of(blob.chunk_keys) FROM threads.channel_blob AS blob
+        WHERE blob.thread_id = ANY(:thread_ids::uuid[]) AND blob.chunk_keys IS NOT NULL
+        UNION
+        SELECT pending.thread_id, threads.keys_of(pending.chunk_keys) FROM threads.pending_write AS pending
+        WHERE pending.thread_id = ANY(:thread_ids::uuid[]) AND pending.chunk_keys IS NOT NULL
+    );
+
+-- name: start_chunk_epoch(thread_ids)!
+-- Whoever has read or written checkpoints, values or chunks before must no longer rely on them. The update of the row
+-- also makes writes that wait for its lock look at it again.
+UPDATE threads.thread SET chunk_epoch = nextval('threads.chunk_epoch') WHERE thread_id = ANY(:thread_ids::uuid[]);
 
 -- name: lock_expired_threads(limit)
 -- A batch of the longest expired threads that nothing runs on; replicas that sweep at once share the work.

@@ -24,6 +24,21 @@ def is_thread_deleted(error: BaseException) -> bool:
     return isinstance(error, grpc.aio.AioRpcError) and reason_of(error) == "THREAD_NOT_FOUND"
 
 
+class CheckpointDeleted(RuntimeError):
+    """The run goes on from a checkpoint that was deleted meanwhile, with values that were never read here.
+
+    What it wrote would lack them, so the run ends with this.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the checkpoint that the run started from was deleted while the run was under way")
+
+
+def is_checkpoint_deleted(error: BaseException) -> bool:
+    """Whether a write was refused because something that it refers to is gone, and cannot be sent again."""
+    return isinstance(error, grpc.aio.AioRpcError) and reason_of(error) == "CHECKPOINT_GONE"
+
+
 class SaverClosed(DomainError):
     """The run was abandoned: its checkpointer takes no more writes, though user code may still be running."""
 

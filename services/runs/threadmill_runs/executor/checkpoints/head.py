@@ -6,6 +6,8 @@ service has, and the state in which it leaves the thread needs no further call.
 
 from threadmill_protos.threads.v1 import checkpoints_pb2
 
+from threadmill_runs.executor.checkpoints.known_chunks import Values
+
 Writes = dict[tuple[str, int], checkpoints_pb2.PendingWrite]
 
 
@@ -26,6 +28,8 @@ class Head:
         self.is_final = False
         self._checkpoint: checkpoints_pb2.Checkpoint | None = None
         self._blobs: dict[str, checkpoints_pb2.ChannelBlob] = {}
+        # What the next checkpoint may share: all of the last one that was written, and of those that were read since.
+        self._shared: dict[tuple[str, str, str], checkpoints_pb2.ChannelBlob] = {}
         # By checkpoint: LangGraph may store a task's writes before the checkpoint that they belong to, and before
         # older ones. Checkpoint ids sort by time.
         self._writes: dict[str, Writes] = {}
@@ -34,7 +38,10 @@ class Head:
         """A root checkpoint was read: the newest, unless the request named one to go on from."""
         if request.checkpoint_ns or not self._is_own(request.thread_id):
             return
-        self._blobs.update((blob.channel, blob) for blob in found.channel_blobs)
+        blobs = {blob.channel: blob for blob in found.channel_blobs}
+        self._blobs.update(blobs)
+        for channel, version in found.channel_versions.items():
+            self._shared["", channel, version] = blobs.get(channel) or _nothing(channel, version)
         if not request.checkpoint_id:
             self._checkpoint = found
             self._writes = {found.checkpoint_id: {(write.task_id, write.idx): write for write in found.pending_writes}}
@@ -47,8 +54,18 @@ class Head:
         if put.checkpoint_ns:
             return
         self._blobs.update((blob.channel, blob) for blob in put.channel_blobs)
+        carried = {("", blob.channel, blob.version): blob for blob in put.channel_blobs}
+        self._shared = {**self.base_of(put), **carried}
         self._checkpoint = put
         self._writes = {key: writes for key, writes in self._writes.items() if key >= put.checkpoint_id}
+
+    def base_of(self, put: checkpoints_pb2.Checkpoint) -> Values:
+        """What a checkpoint that is to be stored next refers to and does not carry, as far as it was seen here."""
+        if put.checkpoint_ns or not self._is_own(put.thread_id):
+            return {}
+        carried = {blob.channel for blob in put.channel_blobs}
+        places = [("", channel, version) for channel, version in put.channel_versions.items() if channel not in carried]
+        return {place: self._shared[place] for place in places if place in self._shared}
 
     def write(self, thread_id: str, task: checkpoints_pb2.TaskWrites) -> None:
         """The run stored writes; of the same one again, special channels replace and others keep what is there."""
@@ -87,3 +104,9 @@ class Head:
                 key=lambda write: (write.task_path, write.task_id, write.idx),
             ),
         )
+
+
+def _nothing(channel: str, version: str) -> checkpoints_pb2.ChannelBlob:
+    """Of a channel that holds no value; or a delta, whose value is not with the checkpoint anyway."""
+    empty = checkpoints_pb2.TypedValue(type="empty")
+    return checkpoints_pb2.ChannelBlob(channel=channel, version=version, value=empty)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threadmill_protos.threads.v1 import checkpoints_pb2, threads_pb2
 
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
+from threadmill_runs.executor.checkpoints.known_chunks import Values
 
 Op = checkpoints_pb2.WriteCheckpointsRequest.Op
 Chunks = Mapping[bytes, bytes]
@@ -14,12 +15,16 @@ Chunks = Mapping[bytes, bytes]
 
 @dataclass(slots=True)
 class Write:
-    """One operation, its place in the order of all, and who waits for it, if anybody does."""
+    """One operation, its place in the order of all, and who waits for it, if anybody does.
+
+    `base`: what a checkpoint shares with those before it, in case that these have been deleted.
+    """
 
     place: int
     thread_id: str
     op: Op
     chunks: Chunks
+    base: Values
     size: int
     done: Future[None] | None
 

@@ -46,7 +46,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     `before_write` is awaited on the control loop before each call that writes, and never fails.
 
     Raises LeaseLost once the fence is lost (after calling `on_fenced`, once, on the control loop), SaverClosed
-    after `close`, grpc.aio.AioRpcError for other refusals and outages.
+    after `close`, CheckpointDeleted if a run's write builds on values that are gone and were never read here,
+    grpc.aio.AioRpcError for other refusals and outages.
     """
 
     def __init__(
@@ -235,7 +236,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     def _store(self, thread_id: str, op: wire.Op) -> Future[None] | None:
         """Queues an operation; what the caller has to wait for, if anything: until it is durable, or there is room."""
         queue = self._writes.submit if self._waits else self._writes.enqueue
-        stored = queue(thread_id, *chunking.split(op))
+        base = self._head.base_of(op.put) if op.HasField("put") else None
+        stored = queue(thread_id, *chunking.split(op), base)
         if op.HasField("put"):
             self._head.put(op.put)
         else:
@@ -303,9 +305,9 @@ class GrpcSaver(BaseCheckpointSaver[str]):
             response = await self._call(
                 lambda: self._stub.GetCheckpoint(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
             )
-            self._known_chunks.learn(request.thread_id, response.chunk_epoch, chunking.keys_of(response.checkpoint))
             self._head.run_settled |= response.run_settled
             if response.HasField("checkpoint"):
+                self._known_chunks.saw(request.thread_id, response.chunk_epoch, response.checkpoint)
                 self._head.saw(request, response.checkpoint)
             return response
 

@@ -19,7 +19,7 @@ Writes = dict[tuple[str, int], checkpoints_pb2.PendingWrite]
 class UpdateSaver(GrpcSaver):
     """For one update of one thread; without a fence. Reads of one checkpoint see what was written; listings do not.
 
-    The commit is refused if the thread's state changed after the first read.
+    The commit is refused if the thread's state changed after the first read, or what it builds on was deleted.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -57,7 +57,8 @@ class UpdateSaver(GrpcSaver):
     async def commit(self, thread_id: str, resting: threads_pb2.RestingState) -> None:
         """Stores all of it and what the thread rests in, or nothing. Repeating it after a lost answer is safe.
 
-        Raises grpc.aio.AioRpcError: THREAD_NOT_FOUND, THREAD_BUSY while a run is active, STATE_CHANGED.
+        Raises grpc.aio.AioRpcError: THREAD_NOT_FOUND, THREAD_BUSY while a run is active, STATE_CHANGED,
+        CHECKPOINT_GONE if the checkpoint that was updated has been deleted since it was read.
         """
         request = checkpoints_pb2.WriteCheckpointsRequest(
             thread_id=thread_id, resting=resting, expected_state_micros=self._staged.state_micros or 0
@@ -67,7 +68,7 @@ class UpdateSaver(GrpcSaver):
             cut, its_chunks = chunking.split(op)
             request.ops.append(cut)
             chunks.update(its_chunks)
-        await self._bridge.run(lambda: self._known_chunks.write(self._send, request, chunks))
+        await self._bridge.run(lambda: self._known_chunks.write(self._send, request, chunks, {}))
 
     async def _send(self, request: checkpoints_pb2.WriteCheckpointsRequest) -> checkpoints_pb2.WriteCheckpointsResponse:
         return await through_outages(

@@ -21,8 +21,15 @@ from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
 from threadmill_protos.threads.v1 import checkpoints_pb2, checkpoints_pb2_grpc, threads_pb2
 
-from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed, ThreadDeleted, is_thread_deleted
-from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks
+from threadmill_runs.executor.checkpoints.errors import (
+    CheckpointDeleted,
+    LeaseLost,
+    SaverClosed,
+    ThreadDeleted,
+    is_checkpoint_deleted,
+    is_thread_deleted,
+)
+from threadmill_runs.executor.checkpoints.known_chunks import KnownChunks, Values
 from threadmill_runs.executor.checkpoints.outages import CALL_TIMEOUT_SECONDS, through_outages
 from threadmill_runs.executor.checkpoints.queued import Chunks, Ending, Op, Write, answer, fresh
 
@@ -48,8 +55,8 @@ class _State(Enum):
 class WriteQueue:
     """`submit`, `enqueue`, `close` and the checks are for any thread; all else is for the control loop.
 
-    An error goes to every caller of the call that failed. After FENCED, `close`, or the failure of an enqueued write,
-    every write fails locally.
+    An error goes to every caller of the call that failed. After FENCED, CHECKPOINT_GONE, `close`, or the failure of an
+    enqueued write, every write fails locally.
     """
 
     def __init__(
@@ -83,18 +90,23 @@ class WriteQueue:
         self._timer: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
 
-    def submit(self, thread_id: str, op: Op, chunks: Chunks | None = None) -> Future[None]:
-        """Queues one operation and the chunks that it refers to; done when it is durable. LeaseLost, SaverClosed."""
+    def submit(self, thread_id: str, op: Op, chunks: Chunks | None = None, base: Values | None = None) -> Future[None]:
+        """Queues one operation, the chunks that it refers to, and the values that it leaves out as they are stored.
+
+        Done when it is durable. LeaseLost, SaverClosed.
+        """
         done: Future[None] = Future()
-        self._append(thread_id, op, chunks or {}, done)
+        self._append(thread_id, op, chunks or {}, base or {}, done)
         return done
 
-    def enqueue(self, thread_id: str, op: Op, chunks: Chunks | None = None) -> Future[None] | None:
+    def enqueue(
+        self, thread_id: str, op: Op, chunks: Chunks | None = None, base: Values | None = None
+    ) -> Future[None] | None:
         """The same, to be written soon; the future, if there is one, is done when there is room for more.
 
         Also raises what an earlier write failed with.
         """
-        self._append(thread_id, op, chunks or {}, None)
+        self._append(thread_id, op, chunks or {}, base or {}, None)
         with self._lock:
             if self._bytes <= ROOM_BYTES:
                 return None
@@ -102,13 +114,13 @@ class WriteQueue:
             self._room.append(room)
             return room
 
-    def _append(self, thread_id: str, op: Op, chunks: Chunks, done: Future[None] | None) -> None:
+    def _append(self, thread_id: str, op: Op, chunks: Chunks, base: Values, done: Future[None] | None) -> None:
         size = _OP_BYTES + op.ByteSize() + sum(map(len, chunks.values()))
         with self._lock:
             if self._refusal is not None:
                 raise fresh(self._refusal)
             self._place += 1
-            self._waiting.append(Write(self._place, thread_id, op, chunks, size, done))
+            self._waiting.append(Write(self._place, thread_id, op, chunks, base, size, done))
             self._bytes += size
             hurries = done is not None or self._bytes > HURRY_BYTES
             if hurries:
@@ -296,7 +308,8 @@ class WriteQueue:
                 await self._before_write()  # again, for the events of what was queued during the first wait
                 self.check()  # closed meanwhile: the events before this write may never arrive
             chunks = {key: data for write in writes for key, data in write.chunks.items()}
-            await self._known_chunks.write(self._call, request, chunks)
+            base = {place: value for write in writes for place, value in write.base.items()}
+            await self._known_chunks.write(self._call, request, chunks, base)
         except Exception as error:  # noqa: BLE001 - top of the loop: whatever it is, the callers wait for it
             await self._failed(writes, ending, error)
         else:
@@ -307,13 +320,16 @@ class WriteQueue:
             error = self.fenced()
         elif self._fence is not None and is_thread_deleted(error):
             error = ThreadDeleted()
+        elif self._fence is not None and is_checkpoint_deleted(error):
+            error = CheckpointDeleted()
         elif ending is not None:
             # Perhaps the end alone was at fault; then the runs api shall try it, and tell what is wrong with it.
             log.warning("run_end_not_taken", run_id=self._fence and self._fence.run_id, error=repr(error))
             ending.done.set_result(False)
             await self._send(writes, None)
             return
-        if any(write.done is None for write in writes):
+        # What builds on a checkpoint that could not be stored cannot be either, and must not be taken for stored.
+        if isinstance(error, CheckpointDeleted) or any(write.done is None for write in writes):
             self._refuse(error)
         answer(writes, ending, error)
 

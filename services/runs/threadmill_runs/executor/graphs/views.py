@@ -29,6 +29,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 # Updates of one thread take turns here. Against those of other executors, and runs that begin and end, the losers
 # repeat; each round has a winner.
 _UPDATE_ATTEMPTS = 20
+# Of an update that builds on what is not the state any more, or not stored any more.
+_OVERTAKEN = frozenset(("STATE_CHANGED", "CHECKPOINT_GONE"))
 log = structlog.get_logger(__name__)
 
 
@@ -146,7 +148,10 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
     async def _update(
         self, subject: Subject, updates: list[list[StateUpdate]], checkpoint: dict[str, Any] | None
     ) -> graphs_pb2.JsonDocument:
-        """Applies updates, again from the start when another update was faster. THREAD_BUSY, STATE_CONTENDED."""
+        """Applies updates, again from the start when another update or a deletion of checkpoints was faster.
+
+        THREAD_BUSY, CHECKPOINT_NOT_FOUND, STATE_CONTENDED.
+        """
 
         async def apply() -> bytes:
             saver = self._update_saver_factory()
@@ -160,7 +165,7 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
                 try:
                     return graphs_pb2.JsonDocument(json=await self._on_user_loop(subject.graph_id, apply))
                 except grpc.aio.AioRpcError as error:
-                    if reason_of(error) != "STATE_CHANGED":
+                    if reason_of(error) not in _OVERTAKEN:
                         raise
         raise StateContended(
             f"Thread {subject.thread_id} changed during each of {_UPDATE_ATTEMPTS} attempts to update it; try again"
