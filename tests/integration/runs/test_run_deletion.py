@@ -21,9 +21,10 @@ async def test_a_running_run_is_stopped(system):
     await stream.read()
     await waiting.read()
     async with executor.reporting(assignment) as report:
+        await report.send(("values", {"in": "time"}))
         await delete(system, run)
         assert await executor.expect("lease_lost") == assignment.fence
-        assert await system.graph_events(stream) == []
+        assert await system.graph_events(stream) == [("values", {"in": "time"})]
         assert (await waiting.read()).outcome.state == runs_pb2.RUN_STATE_INTERRUPTED
         assert await system.thread_state(run.thread_id) == "idle"
         with pytest.raises(grpc.aio.AioRpcError) as fenced:
