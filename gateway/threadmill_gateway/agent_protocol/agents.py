@@ -42,7 +42,7 @@ async def search_agents(request: Request, gateway: Gateway) -> Response:
 
 
 async def _documents(gateway: Gateway, rows: list[assistants_pb2.Assistant]) -> list[encode.Document]:
-    """The agents. What a graph takes is asked once for each graph, and once for each config where a factory makes it."""
+    """The agents. What a graph takes is asked once for each graph, and for each config where a factory makes it."""
     by_graph = {row.graph_id: row for row in rows}
     graphs = await _intakes(gateway, by_graph)
     by_config = {
@@ -51,9 +51,7 @@ async def _documents(gateway: Gateway, rows: list[assistants_pb2.Assistant]) -> 
         if not graphs[row.graph_id].any_config and _made(row) != _made(by_graph[row.graph_id])
     }
     configs = await _intakes(gateway, by_config)
-    return [
-        documents.agent(row, takes_messages=configs.get(_made(row), graphs[row.graph_id]).messages) for row in rows
-    ]
+    return [documents.agent(row, takes_messages=configs.get(_made(row), graphs[row.graph_id]).messages) for row in rows]
 
 
 def _made(row: assistants_pb2.Assistant) -> tuple[str, bytes]:
