@@ -111,4 +111,6 @@ def _both(endpoint: Endpoint, shared: _Shared) -> Endpoint:
         body=endpoint.body | shared.body,
         answer=endpoint.answer if endpoint.answer in (Any, shared.answer) else endpoint.answer | shared.answer,
         problem=Error | AgentProblem,
+        # By the protocol, a run created here may be on a thread, which may be busy.
+        errors=(*endpoint.errors, 409),
     )
