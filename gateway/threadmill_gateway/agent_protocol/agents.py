@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import grpc
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from threadmill_protos.common.v1 import common_pb2
@@ -22,6 +23,8 @@ from threadmill_gateway.routes.assistants import graph_of
 
 Key = TypeVar("Key")
 NO_AGENT = (404, "Agent not found.")
+# A path of its own, and no agent's id unless a graph has that name.
+SEARCH = "search"
 # Graphs whose schemas are asked for at once.
 GRAPHS_AT_ONCE = 8
 
@@ -91,7 +94,13 @@ async def _intake(gateway: Gateway, row: assistants_pb2.Assistant) -> _Intake:
 
 async def get_agent(request: Request, gateway: Gateway) -> Response:
     """One agent."""
-    row = await load_agent(gateway, request.path_params["agent_id"])
+    agent_id = request.path_params["agent_id"]
+    try:
+        row = await load_agent(gateway, agent_id)
+    except HTTPException as error:
+        if agent_id != SEARCH or error.status_code != NO_AGENT[0]:
+            raise
+        raise HTTPException(405, "Method Not Allowed", headers={"allow": "POST"}) from error
     return encode.document_response((await _documents(gateway, [row]))[0])
 
 

@@ -166,6 +166,15 @@ async def test_unknown_agent(client: httpx.AsyncClient, script: Script, name: st
     assert found == {"code": name.lower(), "message": "Agent not found.", "metadata": {}}
 
 
+async def test_agents_are_not_searched_with_get(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetAssistant=reason("INVALID_ASSISTANT"))
+    response = await client.get("/agents/search")
+    assert (response.status_code, response.json()) == (405, {"detail": "Method Not Allowed"})
+    assert response.headers["allow"] == "POST"
+    script.on(GetAssistant=assistant_row(graph_id="search"), GetGraphSchemas=SCHEMAS)
+    assert (await client.get("/agents/search")).status_code == 200
+
+
 async def test_run_is_created_on_a_thread(client: httpx.AsyncClient, script: Script) -> None:
     script.on(CreateRun=run_row(kwargs_json=KWARGS, state=runs_pb2.RUN_STATE_RUNNING))
     body = {
