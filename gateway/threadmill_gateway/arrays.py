@@ -5,7 +5,7 @@ cannot become a status any more, so the connection is cut: the client sees a bro
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 import grpc
@@ -89,7 +89,7 @@ class ArrayResponse(Response):
             return False
         return True
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
         before = b"["
         items, self._gathered = self._gathered, ()
         while items:

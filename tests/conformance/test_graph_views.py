@@ -118,6 +118,11 @@ async def state(graphs: Any, thread_id: str) -> Any:
     return decode((await graphs.GetState(graphs_pb2.GetStateRequest(graph=HITL, thread_id=thread_id))).json)
 
 
+async def history(graphs: Any, thread_id: str, **options: Any) -> list[Any]:
+    request = graphs_pb2.GetHistoryRequest(**{"graph": HITL, "thread_id": thread_id, "limit": 10, **options})
+    return [decode(item) async for part in graphs.GetHistory(request) for item in part.states_json]
+
+
 async def test_an_update_is_written_and_the_thread_rests_in_it(
     graphs: Any, threads_service: Any, thread_id: str
 ) -> None:
@@ -158,8 +163,7 @@ async def test_history_and_bulk_update(graphs: Any, thread_id: str) -> None:
     latest = decode((await graphs.BulkUpdateState(request)).json)["checkpoint_id"]
 
     async def steps(**options: Any) -> list[int]:
-        request = graphs_pb2.GetHistoryRequest(graph=HITL, thread_id=thread_id, **{"limit": 10, **options})
-        return [item["metadata"]["step"] for item in decode((await graphs.GetHistory(request)).json)]
+        return [item["metadata"]["step"] for item in await history(graphs, thread_id, **options)]
 
     assert await steps() == [1, 0, -1]
     assert await steps(limit=1) == [1]

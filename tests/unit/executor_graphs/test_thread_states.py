@@ -92,6 +92,11 @@ async def read(states: ThreadStates, graph_id: str = "hitl", **options: Any) -> 
     return decode(encode(thread_state(await states.snapshot(subject(graph_id), **options))))
 
 
+async def history(states: ThreadStates, graph_id: str = "hitl", **options: Any) -> list[Any]:
+    given = {"checkpoint": None, "before": None, "metadata": None, "limit": 10, **options}
+    return [state async for page in states.history(subject(graph_id), **given) for state in page]
+
+
 async def run(builder: Any, savers: Savers, given: Any) -> None:
     await builder.compile(checkpointer=savers.saver).ainvoke(given, CONFIG)
 
@@ -231,7 +236,7 @@ async def test_bulk_update(states: ThreadStates, savers: Savers) -> None:
     ]
     _, latest = await states.update(subject(), supersteps(document), None, savers.saver)
     assert (latest.values, latest.next) == ({"q": "x", "log": ["c"]}, ("ask",))
-    past = await states.history(subject(), checkpoint=None, before=None, metadata=None, limit=10)
+    past = await history(states)
     assert [(item["metadata"]["source"], item["metadata"]["step"]) for item in past] == [
         ("update", 1),
         ("update", 0),
@@ -261,8 +266,7 @@ async def test_history(states: ThreadStates, savers: Savers) -> None:
     await run(hitl, savers, {"q": "go?"})
 
     async def past(**options: Any) -> list[Any]:
-        given = {"checkpoint": None, "before": None, "metadata": None, "limit": 10, **options}
-        return await states.history(subject(), **given)
+        return await history(states, **options)
 
     whole = await past()
     assert [item["metadata"]["step"] for item in whole] == [1, 0, -1]

@@ -169,7 +169,7 @@ async def test_checkpoint_that_the_latest_run_started_from_does_not_bind_reads(
 
 async def test_a_checkpoint_id_may_be_spelled_in_any_way(client: httpx.AsyncClient, script: Script) -> None:
     script.on(
-        GetThread=thread_row(), GetState=graphs_pb2.JsonDocument(json=b"{}"), GetHistory=graphs_pb2.JsonDocument()
+        GetThread=thread_row(), GetState=graphs_pb2.JsonDocument(json=b"{}"), GetHistory=[]
     )
     shouted = CHECKPOINT_ID.upper()
     await client.get(f"/threads/{THREAD_ID}/state/{shouted}")
