@@ -16,11 +16,13 @@ from typing import TypedDict
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 
-class State(TypedDict):
+class State(TypedDict, total=False):
     seen: dict
+    limit: int
 
 def look(state: State, config: RunnableConfig) -> State:
-    return {"seen": {key: value for key, value in config["configurable"].items() if key.startswith("x-")}}
+    seen = {key: value for key, value in config["configurable"].items() if key.startswith("x-")}
+    return {"seen": seen, "limit": config["recursion_limit"]}
 
 builder = StateGraph(State)
 builder.add_node("look", look)
@@ -31,7 +33,7 @@ graph = builder.compile()
 CONFIG = {
     "dependencies": ["."],
     "graphs": {"look": {"path": "./agent.py:graph", "description": "Shows headers"}},
-    "env": {"N_JOBS_PER_WORKER": "3", "LG_WEBHOOK_KEY": "from the file"},
+    "env": {"N_JOBS_PER_WORKER": "3", "LG_WEBHOOK_KEY": "from the file", "LANGGRAPH_DEFAULT_RECURSION_LIMIT": "7"},
     "python_version": "3.11",
     "http": {
         "mount_prefix": "/api",
@@ -105,6 +107,11 @@ async def test_webhooks_obey_the_policy(http: httpx.AsyncClient, url: str, detai
 
 async def test_slots_come_from_the_env_of_the_file(http: httpx.AsyncClient) -> None:
     assert (await http.get("/metrics", params={"format": "json"})).json()["workers"]["max"] == 3
+
+
+async def test_libraries_see_the_env_of_the_file(http: httpx.AsyncClient) -> None:
+    result = await http.post("/api/runs/wait", json={"assistant_id": "look", "input": {"seen": {}}})
+    assert result.json()["limit"] == 7
 
 
 def test_secrets_of_webhooks_reach_the_runs_api_alone(stack: Stack) -> None:

@@ -148,7 +148,6 @@ async def test_listing(history, steps):
     assert await ids(thread_id=a, metadata_json=b'{"source":"loop","step":3}') == "3"
     assert await ids(thread_id=str(uuid4())) == ""
     # The one that reaches the bytes is the last; there is always one.
-    one = sum(map(len, (metadata := b'{"source":"loop","step":5}', b"body", b"5")))
     assert await ids(thread_id=a, max_bytes=1) == "5"
     assert await ids(thread_id=a, max_bytes=1, before_checkpoint_id="5") == "4"
     assert [len(await ids(thread_id=a, checkpoint_ns="", max_bytes=most)) for most in (1, 40, 75, 1000)] == [1, 2, 3, 5]

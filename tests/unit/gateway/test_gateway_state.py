@@ -172,12 +172,16 @@ async def test_a_history_that_fails_early_has_a_status(
 
 async def test_a_history_that_fails_late_is_a_broken_response(live: httpx.AsyncClient, script: Script) -> None:
     script.on(GetThread=thread_row(), GetHistory=[part(LARGE), part(LARGE), reason("USER_ERROR")])
-    received = b""
-    with pytest.raises(httpx.RemoteProtocolError):
-        async with live.stream("POST", f"{BASE}/history", json={"limit": 9}) as response:
-            assert response.status_code == 200
-            async for chunk in response.aiter_bytes():
-                received += chunk
+    received = bytearray()
+
+    async def receive(response: httpx.Response) -> None:
+        async for chunk in response.aiter_bytes():
+            received.extend(chunk)
+
+    async with live.stream("POST", f"{BASE}/history", json={"limit": 9}) as response:
+        assert response.status_code == 200
+        with pytest.raises(httpx.RemoteProtocolError):
+            await receive(response)
     assert received == b"[%b,%b" % (LARGE, LARGE)
 
 
@@ -235,9 +239,7 @@ async def test_checkpoint_that_the_latest_run_started_from_does_not_bind_reads(
 
 
 async def test_a_checkpoint_id_may_be_spelled_in_any_way(client: httpx.AsyncClient, script: Script) -> None:
-    script.on(
-        GetThread=thread_row(), GetState=graphs_pb2.JsonDocument(json=b"{}"), GetHistory=[]
-    )
+    script.on(GetThread=thread_row(), GetState=graphs_pb2.JsonDocument(json=b"{}"), GetHistory=[])
     shouted = CHECKPOINT_ID.upper()
     await client.get(f"/threads/{THREAD_ID}/state/{shouted}")
     assert orjson.loads(script.last("GetState").checkpoint_json) == {"checkpoint_id": CHECKPOINT_ID}
