@@ -14,15 +14,21 @@ from threadmill_cli.stack import Stack, StackOptions, open_stack
 GRAPH = """
 from typing import TypedDict
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, StateGraph
+from pydantic import BaseModel
+
+class Custom(BaseModel):
+    n: int = 1
 
 class State(TypedDict, total=False):
     seen: dict
-    limit: int
+    revived: str
 
 def look(state: State, config: RunnableConfig) -> State:
     seen = {key: value for key, value in config["configurable"].items() if key.startswith("x-")}
-    return {"seen": seen, "limit": config["recursion_limit"]}
+    serializer = JsonPlusSerializer()
+    return {"seen": seen, "revived": type(serializer.loads_typed(serializer.dumps_typed(Custom()))).__name__}
 
 builder = StateGraph(State)
 builder.add_node("look", look)
@@ -33,7 +39,7 @@ graph = builder.compile()
 CONFIG = {
     "dependencies": ["."],
     "graphs": {"look": {"path": "./agent.py:graph", "description": "Shows headers"}},
-    "env": {"N_JOBS_PER_WORKER": "3", "LG_WEBHOOK_KEY": "from the file", "LANGGRAPH_DEFAULT_RECURSION_LIMIT": "7"},
+    "env": {"N_JOBS_PER_WORKER": "3", "LG_WEBHOOK_KEY": "from the file", "LANGGRAPH_STRICT_MSGPACK": "true"},
     "python_version": "3.11",
     "http": {
         "mount_prefix": "/api",
@@ -111,7 +117,7 @@ async def test_slots_come_from_the_env_of_the_file(http: httpx.AsyncClient) -> N
 
 async def test_libraries_see_the_env_of_the_file(http: httpx.AsyncClient) -> None:
     result = await http.post("/api/runs/wait", json={"assistant_id": "look", "input": {"seen": {}}})
-    assert result.json()["limit"] == 7
+    assert result.json()["revived"] == "dict"  # strict: no object of a class that nobody allowed
 
 
 def test_secrets_of_webhooks_reach_the_runs_api_alone(stack: Stack) -> None:
