@@ -377,3 +377,15 @@ async def test_a_state_of_another_shape_is_shown_as_it_is_stored(states: ThreadS
     state = await read(states, "picky")
     assert (state["values"], state["next"], state["metadata"]["step"]) == ({"q": "x", "log": 5}, [], 1)
     assert [item["values"].get("log") for item in await history(states, "picky")] == [5, 1, None]
+
+
+async def test_history_of_a_subgraph(states: ThreadStates, savers: Savers, monkeypatch: pytest.MonkeyPatch) -> None:
+    await run(nested, savers, {"q": "deep?"})
+    (task,) = (await read(states, "nested"))["tasks"]
+    inside = {"checkpoint_ns": f"ask:{task['id']}"}
+    whole = await history(states, "nested", checkpoint=inside)
+    assert [(item["metadata"]["step"], item["next"]) for item in whole] == [(0, ["inner"]), (-1, ["__start__"])]
+    monkeypatch.setattr("threadmill_runs.executor.graphs.state.PAGE_STATES", 1)
+    assert await history(states, "nested", checkpoint=inside) == whole
+    (last,) = await history(states, "nested", checkpoint=whole[1]["checkpoint"])
+    assert last == whole[1]
