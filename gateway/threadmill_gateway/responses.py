@@ -83,16 +83,21 @@ def is_away(error: grpc.aio.AioRpcError) -> bool:
 
 async def first_of(call: Call, timeout_seconds: float, watch: Watch) -> Any:
     """The first message of a stream. Raises what the service answers instead of it; 504 after the timeout."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            with watch:
-                message = await call.read()
-    except TimeoutError as error:
-        call.cancel()
-        raise refuse(504, "Gateway Timeout") from error
+    message = await next_of(call, timeout_seconds, watch)
     if message is grpc.aio.EOF:
         raise refuse(502, "the stream ended before it began")
     return message
+
+
+async def next_of(call: Call, timeout_seconds: float, watch: Watch) -> Any:
+    """The next message of a stream, or EOF. Raises as `first_of`."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            with watch:
+                return await call.read()
+    except TimeoutError as error:
+        call.cancel()
+        raise refuse(504, "Gateway Timeout") from error
 
 
 class LastingReply(Response):
@@ -125,7 +130,7 @@ class LastingReply(Response):
             return await _body(send, b"", more=False)
         writer = asyncio.create_task(self._write(send))
         beat = asyncio.create_task(self._keep_alive(send))
-        watcher = asyncio.create_task(_until_gone(receive))
+        watcher = asyncio.create_task(until_gone(receive))
         try:
             await asyncio.wait({writer, beat, watcher}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -230,7 +235,8 @@ async def _body(send: Send, chunk: bytes, *, more: bool = True) -> None:
     await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 
-async def _until_gone(receive: Receive) -> None:
+async def until_gone(receive: Receive) -> None:
+    """Returns when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

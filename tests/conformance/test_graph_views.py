@@ -28,6 +28,7 @@ from threadmill_runs.executor.graphs.views import GraphsServicer
 
 APP = """
 import operator
+from contextlib import asynccontextmanager
 from typing import Annotated, TypedDict
 from langgraph.graph import StateGraph, START, END
 from langgraph.types import interrupt
@@ -38,7 +39,18 @@ class State(TypedDict):
     q: str
     log: Annotated[list[str], operator.add]
 
-def build():
+opened = []
+
+@asynccontextmanager
+async def hitl(runtime):
+    accesses.append(runtime.access_context)
+    opened.append("entered")
+    try:
+        yield make()
+    finally:
+        opened.append("left")
+
+def make():
     builder = StateGraph(State)
     builder.add_node("prep", lambda state: {"log": ["prep"]})
     builder.add_node("ask", lambda state: {"log": [interrupt("?")]})
@@ -46,15 +58,15 @@ def build():
     builder.add_edge("prep", "ask")
     return builder
 
-def hitl(runtime):
-    accesses.append(runtime.access_context)
-    return build()
-
-fixed = build().compile(name="fixed")
+fixed = make().compile(name="fixed")
 
 def refuses(config):
     raise LookupError("no key for " + config["configurable"]["user"])
 """
+
+
+# Small, so that a few states are several pages.
+PAGE_BYTES = 2000
 
 
 class Counting:
@@ -89,7 +101,7 @@ async def graphs(
     (tmp_path / "langgraph.json").write_text(json.dumps(config))
 
     def saver() -> GrpcSaver:
-        return GrpcSaver(checkpoints, threads_service.control_loop)
+        return GrpcSaver(checkpoints, threads_service.control_loop, list_bytes=PAGE_BYTES)
 
     def update_saver() -> UpdateSaver:
         return UpdateSaver(checkpoints, threads_service.control_loop)
@@ -124,6 +136,11 @@ async def update(graphs: Any, thread_id: str, values: object, as_node: str = "",
 
 async def state(graphs: Any, thread_id: str) -> Any:
     return decode((await graphs.GetState(graphs_pb2.GetStateRequest(graph=HITL, thread_id=thread_id))).json)
+
+
+async def history(graphs: Any, thread_id: str, **options: Any) -> list[Any]:
+    request = graphs_pb2.GetHistoryRequest(**{"graph": HITL, "thread_id": thread_id, "limit": 10, **options})
+    return [decode(item) async for part in graphs.GetHistory(request) for item in part.states_json]
 
 
 async def test_an_update_is_written_and_the_thread_rests_in_it(
@@ -166,14 +183,68 @@ async def test_history_and_bulk_update(graphs: Any, thread_id: str) -> None:
     latest = decode((await graphs.BulkUpdateState(request)).json)["checkpoint_id"]
 
     async def steps(**options: Any) -> list[int]:
-        request = graphs_pb2.GetHistoryRequest(graph=HITL, thread_id=thread_id, **{"limit": 10, **options})
-        return [item["metadata"]["step"] for item in decode((await graphs.GetHistory(request)).json)]
+        return [item["metadata"]["step"] for item in await history(graphs, thread_id, **options)]
 
     assert await steps() == [1, 0, -1]
     assert await steps(limit=1) == [1]
     assert await steps(before_json=encode({"checkpoint_id": latest})) == [0, -1]
     assert await steps(metadata_json=b'{"source":"input"}') == [-1]
     assert await steps(checkpoint_json=encode({"checkpoint_id": latest})) == [1]
+
+
+async def many_states(graphs: Any, thread_id: str, count: int, size: int) -> None:
+    document = [{"updates": [{"values": {"q": "x" * size, "log": [str(n)]}, "as_node": "prep"}]} for n in range(count)]
+    request = graphs_pb2.BulkUpdateStateRequest(graph=HITL, thread_id=thread_id, supersteps_json=encode(document))
+    await graphs.BulkUpdateState(request)
+
+
+async def test_a_history_is_read_as_far_as_it_is_asked_for(graphs: Any, checkpoints: Counting, thread_id: str) -> None:
+    await many_states(graphs, thread_id, 30, PAGE_BYTES)
+    checkpoints.calls.clear()
+    assert len(await history(graphs, thread_id, limit=3)) == 3
+    assert checkpoints.calls == ["ListCheckpoints"] * 3  # each state fills a page
+    whole = await history(graphs, thread_id, limit=1000)
+    assert [len(state["values"]["log"]) for state in whole] == list(range(30, 0, -1))
+    checkpoints.calls.clear()
+    latest = encode({"checkpoint_id": whole[4]["checkpoint_id"]})
+    assert await history(graphs, thread_id, limit=1000, checkpoint_json=latest) == [whole[4]]
+    assert await history(graphs, thread_id, before_json=latest, limit=2) == whole[5:7]
+    assert checkpoints.calls == ["ListCheckpoints"] * 3
+
+
+async def test_small_states_share_a_page(graphs: Any, checkpoints: Counting, thread_id: str) -> None:
+    await many_states(graphs, thread_id, 4, 1)
+    checkpoints.calls.clear()
+    request = graphs_pb2.GetHistoryRequest(graph=HITL, thread_id=thread_id, limit=3)
+    parts = [len(part.states_json) async for part in graphs.GetHistory(request)]
+    assert (sum(parts), len(parts)) == (3, len(checkpoints.calls))
+    assert len(parts) < 3
+
+
+async def test_who_stops_reading_a_history_ends_it(graphs: Any, checkpoints: Counting, thread_id: str) -> None:
+    await many_states(graphs, thread_id, 30, PAGE_BYTES * 50)
+    opened = sys.modules["sample_views"].opened
+    checkpoints.calls.clear()
+    call = graphs.GetHistory(graphs_pb2.GetHistoryRequest(graph=HITL, thread_id=thread_id, limit=1000))
+    await call.read()
+    assert opened.count("entered") - opened.count("left") == 1
+    call.cancel()
+    async with asyncio.timeout(10):
+        while opened.count("entered") > opened.count("left"):  # noqa: ASYNC110 - on another loop
+            await asyncio.sleep(0)
+    assert len(checkpoints.calls) < 30
+
+
+async def test_a_history_that_cannot_begin_says_why(graphs: Any, thread_id: str) -> None:
+    gone = graphs_pb2.GraphRequest(graph_id="gone")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await history(graphs, thread_id, graph=gone)
+    assert reason_of(caught.value) == "GRAPH_NOT_FOUND"
+    refuses = graphs_pb2.GraphRequest(graph_id="refuses", config_json=b'{"configurable":{"user":"u"}}')
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await history(graphs, thread_id, graph=refuses)
+    assert (reason_of(caught.value), caught.value.details()) == ("USER_ERROR", "no key for u")
+    assert await history(graphs, thread_id) == []
 
 
 async def test_an_update_is_one_read_and_one_write(graphs: Any, checkpoints: Counting, thread_id: str) -> None:

@@ -165,6 +165,7 @@ async def test_graph_that_does_not_import_is_listed_and_says_why(forms: LangGrap
     thread_id = (await forms.threads.create())["thread_id"]
     result: Any = await forms.runs.wait(thread_id, "broken", input={}, raise_error=False)
     assert result["__error__"]["error"] == "GraphFailed"
+    assert "SOME_KEY is not set" in result["__error__"]["message"]
     assert (await forms.runs.list(thread_id))[0]["status"] == "error"
     with pytest.raises(Exception, match="SOME_KEY is not set"):
         await forms.assistants.get_graph("broken")

@@ -1,5 +1,6 @@
 """State of threads through the SDK: now, then, changed, and forked."""
 
+import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import BadRequestError, NotFoundError
@@ -164,3 +165,35 @@ async def test_state_of_a_thread_of_an_unknown_graph_names_the_known_ones(client
     thread = await client.threads.create(metadata={"graph_id": "gone"})
     with pytest.raises(NotFoundError, match="Graph 'gone' not found"):
         await client.threads.get_state(thread["thread_id"])
+
+
+async def test_a_state_that_its_schema_refuses_is_there_to_see_and_to_repair(
+    client: LangGraphClient, thread_id: str
+) -> None:
+    await client.runs.wait(thread_id, "strict", input={"n": 1, "note": "kept"})
+    result = await client.runs.wait(thread_id, "strict", input={"n": "no number"}, raise_error=False)
+    assert result["__error__"]["error"] == "ValidationError"  # type: ignore[call-overload]
+    spoiled = {"n": "no number", "note": "kept"}
+    thread = await client.threads.get(thread_id)
+    assert (thread["status"], thread["values"]) == ("error", spoiled)
+    state = await client.threads.get_state(thread_id)
+    assert (state["values"], state["next"]) == (spoiled, ["count"])
+    history = await history_of(client, thread_id)
+    assert [each["values"].get("n") for each in history] == ["no number", 2, 2, 1, None]
+    await client.threads.update_state(thread_id, {"n": 5}, as_node="__start__")
+    assert await client.runs.wait(thread_id, "strict", input=None) == {"n": 6, "note": "kept"}
+    assert (await client.threads.get(thread_id))["status"] == "idle"
+
+
+async def test_a_history_larger_than_any_message(client: LangGraphClient, http: httpx.AsyncClient) -> None:
+    thread = await client.threads.create(
+        graph_id="echo",
+        supersteps=[{"updates": [{"values": {"text": f"{n}" + "x" * 200_000}, "as_node": "reply"}]} for n in range(40)],
+    )
+    answer = await http.post(f"/threads/{thread['thread_id']}/history", json={"limit": 1000})
+    assert answer.headers["transfer-encoding"] == "chunked"
+    states = answer.json()
+    assert [state["values"]["text"].strip("x") for state in states] == [str(n) for n in reversed(range(40))]
+    middle = {"checkpoint_id": states[19]["checkpoint_id"]}
+    rest = await http.post(f"/threads/{thread['thread_id']}/history", json={"limit": 5, "before": middle})
+    assert rest.json() == states[20:25]

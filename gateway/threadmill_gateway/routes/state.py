@@ -1,5 +1,6 @@
 """The state of a thread: read, at a checkpoint, update, history. Answered by the executor, which knows the graph."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -12,11 +13,13 @@ from threadmill_protos.runs.v1 import graphs_pb2, runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2
 
 from threadmill_gateway import encode
+from threadmill_gateway.arrays import array_response
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import answering, refuse
 from threadmill_gateway.models import answers
 from threadmill_gateway.models.state import Checkpoint, HistoryBefore, HistorySearch, StateAtCheckpoint, StateUpdate
 from threadmill_gateway.requests import INT32_MAX, canonical_uuid, path_id, query_flag, read
+from threadmill_gateway.responses import next_of
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 from threadmill_gateway.routes.threads import load_thread
 
@@ -211,8 +214,15 @@ async def _history(
         metadata_json=metadata_json,
         checkpoint_json=checkpoint_json,
     )
-    found = await gateway.clients.ask(gateway.clients.graphs.GetHistory, question)
-    return encode.json_response(found.json)
+    method = gateway.clients.graphs.GetHistory
+    call = gateway.clients.follow(method, question)
+
+    async def next_states() -> Sequence[bytes]:
+        watch = gateway.clients.watch(method, call)
+        message = await next_of(call, gateway.settings.call_timeout_seconds, watch)
+        return () if message is grpc.aio.EOF else message.states_json
+
+    return await array_response(call, next_states)
 
 
 _STATE = "/threads/{thread_id}/state"

@@ -20,6 +20,8 @@ def storable(what: str = "text") -> Iterator[None]:
         yield
     except (asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError) as error:
         raise InvalidArgument(f"{what} must not contain the character U+0000") from error
+    except asyncpg.ProgramLimitExceededError as error:
+        raise InvalidArgument(f"{what} is too long") from error
 
 
 @dataclass(slots=True)

@@ -64,6 +64,12 @@ class Checkpoint:
     blobs: tuple[ChannelBlob, ...] = ()
     pending_writes: tuple[PendingWrite, ...] = ()
 
+    @property
+    def payload_bytes(self) -> int:
+        """Size of all that it carries, but for names and ids."""
+        values = [self.body, *(blob.value for blob in self.blobs), *(write.value for write in self.pending_writes)]
+        return len(self.metadata) + sum(len(value.data) + len(value.chunk_keys) for value in values)
+
 
 @dataclass(frozen=True, slots=True)
 class Fence:
@@ -171,7 +177,10 @@ def _delta_channels(metadata: Json) -> Collection[str]:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointQuery:
-    """A listing, newest first; None leaves a condition out. `limit` 0 means all."""
+    """A listing, newest first; None leaves a condition out. `limit` and `max_bytes` 0 mean all.
+
+    The checkpoint with which the payloads reach `max_bytes` is the last.
+    """
 
     thread_id: ThreadId | None = None
     checkpoint_ns: str | None = None
@@ -179,6 +188,7 @@ class CheckpointQuery:
     before_checkpoint_id: str = ""
     metadata: Json | None = None
     limit: int = 0
+    max_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

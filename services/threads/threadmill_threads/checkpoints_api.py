@@ -49,8 +49,8 @@ class CheckpointsApi(checkpoints_pb2_grpc.CheckpointsServicer):
         self, request: pb.ListCheckpointsRequest, context: Context
     ) -> AsyncIterator[pb.Checkpoint]:
         """See the proto."""
-        if request.limit < 0:
-            raise InvalidArgument("limit must not be negative")
+        if request.limit < 0 or request.max_bytes < 0:
+            raise InvalidArgument("limit and max_bytes must not be negative")
         query = CheckpointQuery(
             thread_id=decoding.thread_id(request.thread_id) if request.thread_id else None,
             checkpoint_ns=request.checkpoint_ns if request.HasField("checkpoint_ns") else None,
@@ -58,6 +58,7 @@ class CheckpointsApi(checkpoints_pb2_grpc.CheckpointsServicer):
             before_checkpoint_id=request.before_checkpoint_id,
             metadata=decoding.json_object(request.metadata_json, "metadata"),
             limit=request.limit,
+            max_bytes=request.max_bytes,
         )
         async for checkpoint in self._repo.listed(query):
             yield _encode(checkpoint)

@@ -8,6 +8,7 @@ under way (they hold the row's lock) and shuts out those to come; only then is t
 attempt has read stays true until it writes itself.
 """
 
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -34,6 +35,8 @@ from threadmill_threads.resting import ending_columns
 # Above every id in the order of bytes, which for UTF-8 is that of code points.
 HIGHEST = "\U0010ffff"
 NO_THREAD = UUID(int=0)
+# What a listing holds in memory, as far as the checkpoints before tell.
+BATCH_BYTES = 8 * 1024 * 1024
 
 
 class CheckpointsRepo:
@@ -68,18 +71,25 @@ class CheckpointsRepo:
         )
 
     async def listed(self, query: CheckpointQuery) -> AsyncIterator[Checkpoint]:
-        """Matching checkpoints, newest first. Reads in batches and holds no connection between them."""
+        """Matching checkpoints, newest first. Reads in batches and holds no connection between them.
+
+        The first batch is one checkpoint: its size tells how many the next may have, and so on.
+        """
         floor, ceiling = _range(query.checkpoint_id, query.before_checkpoint_id)
         cursor: dict[str, Any] = {"ceiling": ceiling, "ceiling_ns": "", "ceiling_thread": NO_THREAD}
-        left = query.limit
+        left, room, size = query.limit or sys.maxsize, query.max_bytes or sys.maxsize, 1
         while True:
-            size = min(left, self._list_batch) if query.limit else self._list_batch
             batch = await self._batch(query, floor, cursor, size)
             for checkpoint in batch:
                 yield checkpoint
+                room -= checkpoint.payload_bytes
+                if room <= 0:
+                    return
             left -= len(batch)
-            if len(batch) < size or (query.limit and left == 0):
+            if len(batch) < size or left == 0:
                 return
+            largest = max(checkpoint.payload_bytes for checkpoint in batch)
+            size = min(left, self._list_batch, -(-min(room, BATCH_BYTES) // largest))
             last = batch[-1]
             cursor = {
                 "ceiling": last.key.checkpoint_id,

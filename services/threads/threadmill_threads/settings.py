@@ -19,4 +19,4 @@ class ThreadsSettings(PostgresSettings):
     ttl_sweep_limit: int | None = Field(default=None, gt=0)
     """Most threads that one sweep handles; the rest wait for the next. None: all that have expired."""
     list_batch: int = Field(default=20, gt=0, le=1000)
-    """Checkpoints that a listing reads at once; bounds its memory."""
+    """Most checkpoints that a listing reads at once; fewer when they are large."""

@@ -229,6 +229,16 @@ async def state_reads(server: Recorder) -> None:
 
 
 @script
+async def state_refused_by_its_schema(server: Recorder) -> None:
+    thread = await server.thread()
+    await wait(server, thread, "strict", input={"n": 1, "note": "kept"})
+    await wait(server, thread, "strict", input={"n": "no number"})
+    await server.get(f"/threads/{thread}")
+    await server.get(f"/threads/{thread}/state")
+    await server.post(f"/threads/{thread}/history", {"limit": 10})
+
+
+@script
 async def state_of_subgraph(server: Recorder) -> None:
     thread = await server.thread()
     await wait(server, thread, "nested", input={"ask": True})

@@ -14,13 +14,21 @@ from threadmill_cli.stack import Stack, StackOptions, open_stack
 GRAPH = """
 from typing import TypedDict
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, StateGraph
+from pydantic import BaseModel
 
-class State(TypedDict):
+class Custom(BaseModel):
+    n: int = 1
+
+class State(TypedDict, total=False):
     seen: dict
+    revived: str
 
 def look(state: State, config: RunnableConfig) -> State:
-    return {"seen": {key: value for key, value in config["configurable"].items() if key.startswith("x-")}}
+    seen = {key: value for key, value in config["configurable"].items() if key.startswith("x-")}
+    serializer = JsonPlusSerializer()
+    return {"seen": seen, "revived": type(serializer.loads_typed(serializer.dumps_typed(Custom()))).__name__}
 
 builder = StateGraph(State)
 builder.add_node("look", look)
@@ -31,7 +39,7 @@ graph = builder.compile()
 CONFIG = {
     "dependencies": ["."],
     "graphs": {"look": {"path": "./agent.py:graph", "description": "Shows headers"}},
-    "env": {"N_JOBS_PER_WORKER": "3", "LG_WEBHOOK_KEY": "from the file"},
+    "env": {"N_JOBS_PER_WORKER": "3", "LG_WEBHOOK_KEY": "from the file", "LANGGRAPH_STRICT_MSGPACK": "true"},
     "python_version": "3.11",
     "http": {
         "mount_prefix": "/api",
@@ -105,6 +113,11 @@ async def test_webhooks_obey_the_policy(http: httpx.AsyncClient, url: str, detai
 
 async def test_slots_come_from_the_env_of_the_file(http: httpx.AsyncClient) -> None:
     assert (await http.get("/metrics", params={"format": "json"})).json()["workers"]["max"] == 3
+
+
+async def test_libraries_see_the_env_of_the_file(http: httpx.AsyncClient) -> None:
+    result = await http.post("/api/runs/wait", json={"assistant_id": "look", "input": {"seen": {}}})
+    assert result.json()["revived"] == "dict"  # strict: no object of a class that nobody allowed
 
 
 def test_secrets_of_webhooks_reach_the_runs_api_alone(stack: Stack) -> None:

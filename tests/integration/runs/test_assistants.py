@@ -162,3 +162,22 @@ async def test_executors_that_announce_in_another_order_do_not_block_each_other(
     executors = [system.executor(*(graphs if n % 2 else reversed(graphs))) for n in range(8)]
     async with asyncio.timeout(20):
         await asyncio.gather(*(executor.attach() for executor in executors))
+
+
+@pytest.mark.parametrize("name", ["n" * 100_000, "".join(chr(0x4E00 + n) for n in range(9_000))])
+async def test_names_of_any_length(assistants, name):
+    made = await create(assistants, name=name)
+    assert (await get(assistants, made.assistant_id)).name == name
+    changed = await update(assistants, made, name=name[::-1])
+    found = await assistants.SearchAssistants(
+        pb.SearchAssistantsRequest(filter={"name": name[::-1]}, limit=10, sort_by="SORT_BY_NAME")
+    )
+    assert [each.assistant_id for each in found.assistants] == [changed.assistant_id]
+
+
+@pytest.mark.parametrize("form", ["urn:uuid:{}", "{{{}}}", "urn:{}"])
+async def test_what_only_python_takes_for_a_uuid_names_no_assistant(system, form):
+    await system.executor("echo").attach()
+    found = await system.assistants.GetAssistant(pb.GetAssistantRequest(assistant_id="echo", allow_graph_id=True))
+    reason = await refused(system.create(await system.thread(), assistant_id=form.format(found.assistant_id)))
+    assert reason == "INVALID_ASSISTANT"

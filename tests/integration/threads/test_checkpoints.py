@@ -147,6 +147,10 @@ async def test_listing(history, steps):
     assert await ids(thread_id=a, metadata_json=b'{"source":"input"}', limit=1, before_checkpoint_id="4") == "1"
     assert await ids(thread_id=a, metadata_json=b'{"source":"loop","step":3}') == "3"
     assert await ids(thread_id=str(uuid4())) == ""
+    # The one that reaches the bytes is the last; there is always one.
+    assert await ids(thread_id=a, max_bytes=1) == "5"
+    assert await ids(thread_id=a, max_bytes=1, before_checkpoint_id="5") == "4"
+    assert [len(await ids(thread_id=a, checkpoint_ns="", max_bytes=most)) for most in (1, 40, 75, 1000)] == [1, 2, 3, 5]
     assert [row.thread_id for row in await steps.listed(service, checkpoint_id="3", checkpoint_ns="")] == [b, a]
     (third,) = await steps.listed(service, thread_id=a, checkpoint_ns="", checkpoint_id="3")
     assert steps.blobs(third) == {"x": b"3"}

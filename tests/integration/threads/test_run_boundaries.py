@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import asyncpg
 import grpc
+import orjson
 import pytest
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.threads.v1 import checkpoints_pb2, threads_pb2
@@ -141,6 +142,30 @@ async def test_a_stale_attempt_ends_nothing(service, steps, thread_id):
     assert await steps.read(service, thread_id) is None
     gone = steps.write(service, str(uuid4()), fence={"run_id": run_id, "token": 6}, end=END)
     assert await reason(gone) == "THREAD_NOT_FOUND"
+
+
+async def forget_beginning(service, thread_id: str) -> None:
+    """What a Postgres that is killed may do to a beginning, which does not wait for the disk."""
+    connection = await asyncpg.connect(service.dsn)
+    await connection.execute(
+        "UPDATE threads.thread SET active_run_ids = '{}', active_since = '{}' WHERE thread_id = $1", thread_id
+    )
+    await connection.close()
+
+
+async def test_a_run_whose_beginning_was_forgotten_is_carried_out_and_ends(service, steps, thread_id):
+    run_id, _ = await begin(service, thread_id)
+    await forget_beginning(service, thread_id)
+    fence = {"run_id": run_id, "token": 5}
+    assert not (await read(service, thread_id, fence)).run_settled
+    await steps.write(service, thread_id, steps.put("1"), fence=fence, end=END)
+    thread = await get(service, thread_id)
+    assert (thread.state, orjson.loads(thread.values_json)) == (threads_pb2.THREAD_STATE_INTERRUPTED, {"a": 1})
+    assert (await read(service, thread_id, {"run_id": run_id, "token": 7})).run_settled
+    other, _ = await begin(service, thread_id)
+    await forget_beginning(service, thread_id)
+    await end(service, thread_id, other, 8, resting=threads_pb2.RestingState(state=threads_pb2.THREAD_STATE_ERROR))
+    assert (await get(service, thread_id)).state == threads_pb2.THREAD_STATE_ERROR
 
 
 async def test_an_end_that_cannot_be_stored_stores_nothing(service, steps, thread_id):

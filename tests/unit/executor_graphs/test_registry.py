@@ -189,7 +189,7 @@ def test_names_order_and_errors(app: GraphRegistry) -> None:
     assert (names["named"], names["compiled"], names["builder"]) == ("My graph", "compiled", "builder")
     errors = {info.graph_id: info.error for info in infos if info.error}
     assert errors.keys() == {"not_a_graph", "wants_too_much", "absent"}
-    assert "is a int, not a LangGraph graph" in errors["not_a_graph"]
+    assert "is an object of type int, not a LangGraph graph" in errors["not_a_graph"]
     assert "factory parameter 'database'" in errors["wants_too_much"]
     assert "has no variable 'absent'" in errors["absent"]
 
@@ -199,7 +199,7 @@ async def test_unknown_and_failed_graphs(app: GraphRegistry) -> None:
         await use(app, "gone")
     with pytest.raises(GraphFailed, match="has no variable 'absent'"):
         await use(app, "absent")
-    with pytest.raises(GraphFailed, match="'makes_no_graph' is a str"):
+    with pytest.raises(GraphFailed, match="'makes_no_graph' is an object of type str"):
         await use(app, "makes_no_graph")
     with pytest.raises(LookupError, match="no key"):
         await use(app, "raises")

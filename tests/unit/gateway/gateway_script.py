@@ -38,7 +38,7 @@ THREAD_ID = "01a20214-0000-7000-8000-000000000001"
 RUN_ID = "01a20214-0000-7000-8000-000000000002"
 ASSISTANT_ID = "01d10e59-d4b4-51ec-8e94-9b2716b34de8"
 CHECKPOINT_ID = "1ef4f797-8335-6428-8001-8a1503f9b875"
-STREAMS = frozenset({"StreamRun", "WaitRun", "StreamThread"})
+STREAMS = frozenset({"StreamRun", "WaitRun", "StreamThread", "GetHistory"})
 # In a stream's script: the head of the answer leaves, after which gRPC itself does not repeat the call.
 HEAD = object()
 HOOKS = {"response": [is_declared]}

@@ -1,6 +1,7 @@
 """State and history: which graph is asked what, and the answers that need no graph."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from .reasons import reason
 
 BASE = f"/threads/{THREAD_ID}"
 STATE = graphs_pb2.JsonDocument(json=b'{"values":{"n":1}}')
-HISTORY = graphs_pb2.JsonDocument(json=b"[]")
+HISTORY: list[graphs_pb2.GetHistoryResponse] = []
+LARGE = b'"%b"' % (b"x" * 1024 * 1024)
 NO_GRAPH = thread_row(metadata_json=b"{}")
 
 
@@ -141,6 +143,75 @@ async def test_history_by_body_takes_both_forms_of_before(
     )
 
 
+def part(*states: bytes) -> graphs_pb2.GetHistoryResponse:
+    return graphs_pb2.GetHistoryResponse(states_json=states)
+
+
+async def test_a_small_history_is_one_response(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetThread=thread_row(), GetHistory=[part(b'{"n":2}', b'{"n":1}'), part(b'{"n":0}')])
+    response = await client.get(f"{BASE}/history", params={"limit": "9"})
+    assert response.content == b'[{"n":2},{"n":1},{"n":0}]'
+    assert (response.headers["content-type"], response.headers["content-length"]) == ("application/json", "25")
+
+
+async def test_a_large_history_is_sent_in_pieces(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetThread=thread_row(), GetHistory=[part(b"1", LARGE), part(LARGE), part(LARGE, b"2")])
+    response = await live.post(f"{BASE}/history", json={"limit": 9})
+    assert response.content == b"[1,%b,%b,%b,2]" % (LARGE, LARGE, LARGE)
+    assert (response.headers["content-type"], response.headers["transfer-encoding"]) == ("application/json", "chunked")
+
+
+@pytest.mark.parametrize("before", [[], [part(b"1")]])
+async def test_a_history_that_fails_early_has_a_status(
+    live: httpx.AsyncClient, script: Script, before: list[Any]
+) -> None:
+    script.on(GetThread=thread_row(), GetHistory=[*before, reason("GRAPH_NOT_FOUND", "no graph")])
+    response = await live.post(f"{BASE}/history", json={"limit": 9})
+    assert (response.status_code, response.json()) == (404, {"detail": "no graph"})
+
+
+async def test_a_history_that_fails_late_is_a_broken_response(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetThread=thread_row(), GetHistory=[part(LARGE), part(LARGE), reason("USER_ERROR")])
+    received = bytearray()
+
+    async def receive(response: httpx.Response) -> None:
+        async for chunk in response.aiter_bytes():
+            received.extend(chunk)
+
+    async with live.stream("POST", f"{BASE}/history", json={"limit": 9}) as response:
+        assert response.status_code == 200
+        with pytest.raises(httpx.RemoteProtocolError):
+            await receive(response)
+    assert received == b"[%b,%b" % (LARGE, LARGE)
+
+
+async def test_a_client_that_leaves_ends_the_reading_of_a_history(live: httpx.AsyncClient, script: Script) -> None:
+    ended = asyncio.Event()
+    sent = []
+
+    async def endless(_: Any) -> AsyncIterator[graphs_pb2.GetHistoryResponse]:
+        try:
+            while True:
+                yield part(LARGE)
+                sent.append(1)
+        finally:
+            ended.set()
+
+    script.on(GetThread=thread_row(), GetHistory=endless)
+    async with live.stream("POST", f"{BASE}/history", json={"limit": 9}) as response:
+        async for _ in response.aiter_bytes():
+            break
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert len(sent) < 64, "it reads ahead of its client"
+
+
+async def test_the_head_of_a_large_history(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetThread=thread_row(), GetHistory=[part(LARGE), part(LARGE)])
+    response = await live.head(f"{BASE}/history")
+    assert (response.status_code, response.content) == (200, b"")
+
+
 async def test_history_limits(client: httpx.AsyncClient, script: Script) -> None:
     script.on(GetThread=thread_row())
     assert (await client.get(f"{BASE}/history", params={"limit": "0"})).json() == []
@@ -168,9 +239,7 @@ async def test_checkpoint_that_the_latest_run_started_from_does_not_bind_reads(
 
 
 async def test_a_checkpoint_id_may_be_spelled_in_any_way(client: httpx.AsyncClient, script: Script) -> None:
-    script.on(
-        GetThread=thread_row(), GetState=graphs_pb2.JsonDocument(json=b"{}"), GetHistory=graphs_pb2.JsonDocument()
-    )
+    script.on(GetThread=thread_row(), GetState=graphs_pb2.JsonDocument(json=b"{}"), GetHistory=[])
     shouted = CHECKPOINT_ID.upper()
     await client.get(f"/threads/{THREAD_ID}/state/{shouted}")
     assert orjson.loads(script.last("GetState").checkpoint_json) == {"checkpoint_id": CHECKPOINT_ID}

@@ -1,9 +1,11 @@
 """Loops of user code: what blocks one of them, or leaves it by force, costs nobody else."""
 
 import asyncio
+import gc
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 from eventually import until
@@ -184,3 +186,22 @@ async def test_synchronous_code_that_was_left_behind_keeps_nobody_waiting(loops,
     assert [entry["busy"] for entry in logs if entry["event"] == "many_synchronous_calls"] == [128]
     release.set()
     await asyncio.gather(*map(finished, works), return_exceptions=True)
+
+
+async def test_what_has_ended_leaves_nothing_behind(loops):
+    """Its result is as large as a state, and a process sees many thousands."""
+
+    class Result:
+        pass
+
+    async def child() -> None:
+        await asyncio.sleep(0)
+
+    async def make() -> Result:
+        await asyncio.create_task(child())
+        return Result()
+
+    results = [weakref.ref(await loops.run(make())) for _ in range(10)]
+    await loops.run(asyncio.sleep(0))  # the loop has let go of the last one's task
+    gc.collect()
+    assert [result() for result in results] == [None] * 10

@@ -323,3 +323,27 @@ class GetHistoryRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetHistoryRequest: _TypeAlias = GetHistoryRequest  # noqa: Y015
+
+@_typing.final
+class GetHistoryResponse(_message.Message):
+    """A part of a history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATES_JSON_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def states_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """At least one ThreadState, each a JSON document; more only as long as they are small."""
+
+    def __init__(
+        self,
+        *,
+        states_json: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["states_json", b"states_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHistoryResponse: _TypeAlias = GetHistoryResponse  # noqa: Y015

@@ -72,10 +72,10 @@ class GraphsStub:
                 request_serializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.BulkUpdateStateRequest.SerializeToString,
                 response_deserializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.JsonDocument.FromString,
                 _registered_method=True)
-        self.GetHistory = channel.unary_unary(
+        self.GetHistory = channel.unary_stream(
                 '/threadmill.runs.v1.Graphs/GetHistory',
                 request_serializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.GetHistoryRequest.SerializeToString,
-                response_deserializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.JsonDocument.FromString,
+                response_deserializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.GetHistoryResponse.FromString,
                 _registered_method=True)
 
 
@@ -137,7 +137,8 @@ class GraphsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetHistory(self, request, context):
-        """Snapshots of a thread's history, newest first: a JSON list of ThreadState.
+        """Streams the snapshots of a thread's history, newest first, as they are read: none for a history without any. What
+        fails after the first response cuts the stream off; it can be taken up again with `before_json`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,10 +182,10 @@ def add_GraphsServicer_to_server(servicer, server):
                     request_deserializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.BulkUpdateStateRequest.FromString,
                     response_serializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.JsonDocument.SerializeToString,
             ),
-            'GetHistory': grpc.unary_unary_rpc_method_handler(
+            'GetHistory': grpc.unary_stream_rpc_method_handler(
                     servicer.GetHistory,
                     request_deserializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.GetHistoryRequest.FromString,
-                    response_serializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.JsonDocument.SerializeToString,
+                    response_serializer=threadmill_dot_runs_dot_v1_dot_graphs__pb2.GetHistoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -400,12 +401,12 @@ class Graphs:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/threadmill.runs.v1.Graphs/GetHistory',
             threadmill_dot_runs_dot_v1_dot_graphs__pb2.GetHistoryRequest.SerializeToString,
-            threadmill_dot_runs_dot_v1_dot_graphs__pb2.JsonDocument.FromString,
+            threadmill_dot_runs_dot_v1_dot_graphs__pb2.GetHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,8 +53,10 @@ class GraphsStub:
     """
     BulkUpdateState: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.BulkUpdateStateRequest, _graphs_pb2.JsonDocument]
     """Applies supersteps in bulk, for new threads. Answers as UpdateState."""
-    GetHistory: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.GetHistoryRequest, _graphs_pb2.JsonDocument]
-    """Snapshots of a thread's history, newest first: a JSON list of ThreadState."""
+    GetHistory: _grpc.UnaryStreamMultiCallable[_graphs_pb2.GetHistoryRequest, _graphs_pb2.GetHistoryResponse]
+    """Streams the snapshots of a thread's history, newest first, as they are read: none for a history without any. What
+    fails after the first response cuts the stream off; it can be taken up again with `before_json`.
+    """
 
 @_typing.type_check_only
 class GraphsAsyncStub(GraphsStub):
@@ -81,8 +83,10 @@ class GraphsAsyncStub(GraphsStub):
     """
     BulkUpdateState: _aio.UnaryUnaryMultiCallable[_graphs_pb2.BulkUpdateStateRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
     """Applies supersteps in bulk, for new threads. Answers as UpdateState."""
-    GetHistory: _aio.UnaryUnaryMultiCallable[_graphs_pb2.GetHistoryRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
-    """Snapshots of a thread's history, newest first: a JSON list of ThreadState."""
+    GetHistory: _aio.UnaryStreamMultiCallable[_graphs_pb2.GetHistoryRequest, _graphs_pb2.GetHistoryResponse]  # type: ignore[assignment]
+    """Streams the snapshots of a thread's history, newest first, as they are read: none for a history without any. What
+    fails after the first response cuts the stream off; it can be taken up again with `before_json`.
+    """
 
 class GraphsServicer(metaclass=_abc_1.ABCMeta):
     """Served by executors. GRAPH_NOT_FOUND (NOT_FOUND) with the known graphs in the message; GRAPH_FAILED
@@ -154,7 +158,9 @@ class GraphsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _graphs_pb2.GetHistoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_graphs_pb2.JsonDocument, _abc.Awaitable[_graphs_pb2.JsonDocument]]:
-        """Snapshots of a thread's history, newest first: a JSON list of ThreadState."""
+    ) -> _typing.Union[_abc.Iterator[_graphs_pb2.GetHistoryResponse], _abc.AsyncIterator[_graphs_pb2.GetHistoryResponse]]:
+        """Streams the snapshots of a thread's history, newest first, as they are read: none for a history without any. What
+        fails after the first response cuts the stream off; it can be taken up again with `before_json`.
+        """
 
 def add_GraphsServicer_to_server(servicer: GraphsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

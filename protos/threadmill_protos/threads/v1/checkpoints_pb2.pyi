@@ -322,6 +322,7 @@ class ListCheckpointsRequest(_message.Message):
     BEFORE_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Thread; empty: all threads."""
     checkpoint_ns: _builtins.str
@@ -334,6 +335,10 @@ class ListCheckpointsRequest(_message.Message):
     """JSON object that the metadata must contain; empty: no filter."""
     limit: _builtins.int
     """At most so many; 0: no limit."""
+    max_bytes: _builtins.int
+    """The checkpoint with which the payloads reach so many bytes is the last, so that there is always progress; 0: no
+    limit. Who asks with one goes on with `before_checkpoint_id`, until nothing comes.
+    """
     def __init__(
         self,
         *,
@@ -343,10 +348,11 @@ class ListCheckpointsRequest(_message.Message):
         before_checkpoint_id: _builtins.str = ...,
         metadata_json: _builtins.bytes = ...,
         limit: _builtins.int = ...,
+        max_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_ns", b"_checkpoint_ns", "checkpoint_ns", b"checkpoint_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_ns", b"_checkpoint_ns", "before_checkpoint_id", b"before_checkpoint_id", "checkpoint_id", b"checkpoint_id", "checkpoint_ns", b"checkpoint_ns", "limit", b"limit", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_ns", b"_checkpoint_ns", "before_checkpoint_id", b"before_checkpoint_id", "checkpoint_id", b"checkpoint_id", "checkpoint_ns", b"checkpoint_ns", "limit", b"limit", "max_bytes", b"max_bytes", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkpoint_ns: _TypeAlias = _typing.Literal["checkpoint_ns"]  # noqa: Y015
     _WhichOneofArgType__checkpoint_ns: _TypeAlias = _typing.Literal["_checkpoint_ns", b"_checkpoint_ns"]  # noqa: Y015

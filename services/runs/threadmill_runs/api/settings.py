@@ -28,6 +28,8 @@ class RunsSettings(PostgresSettings):
     poll_seconds: float = Field(default=1.0, gt=0)
     reap_seconds: float = Field(default=1.0, gt=0)
     reconcile_seconds: float = Field(default=30.0, gt=0)
+    # A run whose graph no executor serves any more waits so long for one, then it ends in an error.
+    unserved_run_seconds: float = Field(default=600.0, gt=0)
 
     event_log_max_batches: int = Field(default=50_000, gt=0)
     event_log_max_bytes: int = Field(default=256 * 1024 * 1024, gt=0)

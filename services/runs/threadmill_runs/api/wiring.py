@@ -32,7 +32,7 @@ from threadmill_runs.queue.accepting import Acceptor
 from threadmill_runs.queue.cancelling import Canceller
 from threadmill_runs.queue.dispatcher import Dispatcher, Timing
 from threadmill_runs.queue.ending import RunEnder
-from threadmill_runs.queue.reaper import Reaper, Reconciler
+from threadmill_runs.queue.reaper import Limits, Reaper, Reconciler
 from threadmill_runs.queue.repo import QueueRepo
 from threadmill_runs.queue.retention import Retention
 from threadmill_runs.queue.retention_repo import RetentionRepo
@@ -154,7 +154,8 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     )
     signals.on_wake = dispatcher.wake
     signals.on_stop = dispatcher.stop_run
-    reaper = Reaper(repo, ender, signals, settings.max_attempts, settings.lease_seconds)
+    limits = Limits(settings.max_attempts, settings.lease_seconds, settings.unserved_run_seconds)
+    reaper = Reaper(repo, ender, signals, limits)
 
     deliverer = open_deliverer(settings, stack, outbox)
     recorder.on_ended = deliverer.wake
@@ -215,6 +216,7 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
             "signals": signals.listen(),
             "dispatcher": dispatcher.run(),
             "reaper": reaper.run(settings.reap_seconds),
+            "unserved_reaper": reaper.run_unserved(settings.reconcile_seconds),
             "reconciler": Reconciler(repo, threads, ender).run(settings.reconcile_seconds),
             "retention": retention.run(settings.retention_interval_seconds),
             "active_runs": active_runs.run(),

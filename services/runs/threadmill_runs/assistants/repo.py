@@ -1,5 +1,6 @@
 """The SQL of assistants and graphs, from rows to domain objects."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -29,13 +30,18 @@ ORDERS = {
     "assistant_id": ("assistant_id",),
     "created_at": ("created_at", "assistant_id"),
     "updated_at": ("updated_at", "assistant_id"),
-    "name": ("name", "assistant_id"),
+    "name": ("left(name, 256)", "assistant_id"),
     "graph_id": ("graph_id", "assistant_id"),
 }
 
 
+_UUID = re.compile(r"[0-9a-fA-F-]{32,36}")
+
+
 def is_uuid(text: str) -> bool:
-    """Whether the text is a UUID in any common form."""
+    """Whether the text is a UUID, with hyphens or without; what else Python takes for one, Postgres does not."""
+    if not _UUID.fullmatch(text):
+        return False
     try:
         UUID(text)
     except ValueError:
@@ -86,6 +92,13 @@ class AssistantRepo:
                     name=graph.name,
                     description=graph.description,
                 )
+                await self._sql.refresh_system_assistant(
+                    db,
+                    assistant_id=system_assistant_id(graph.graph_id),
+                    metadata=SYSTEM_METADATA.decode(),
+                    name=graph.name,
+                    description=graph.description,
+                )
             await self._sql.delete_stale_graphs(db)
 
     async def see(self, executor_id: str, graph_ids: Sequence[str]) -> None:
@@ -111,11 +124,18 @@ class AssistantRepo:
             raise GraphNotFound(f"Graph '{graph_id}' not found. Expected one of: {known}")
 
     async def resolve(self, name: str) -> Assistant:
-        """The assistant with this id, or the system assistant of the graph with this name."""
-        if is_uuid(name):
-            return await self.get(name)
-        found = await self._find(system_assistant_id(name))
-        if found is None:
+        """The assistant with this id, or the system assistant of the graph with this name, for a run of its graph.
+
+        Raises InvalidAssistant, AssistantNotFound, and GraphNotFound for an assistant whose graph is no longer there.
+        """
+        by_id = is_uuid(name)
+        async with connection(self._pool, self._settings) as db:
+            row = await self._sql.find_assistant(db, assistant_id=name if by_id else system_assistant_id(name))
+        if row is not None and not row["is_served"]:
+            await self.require_graph(row["graph_id"])
+        if row is None and by_id:
+            raise AssistantNotFound(f"Assistant {name} not found")
+        if row is None:
             known = [graph.graph_id for graph in await self.graphs()]
             if name in known:  # its system assistant was deleted
                 raise AssistantNotFound(f"Assistant {name} not found")
@@ -123,19 +143,15 @@ class AssistantRepo:
                 f"Invalid assistant: '{name}'. Must be either:\n- A valid assistant UUID, or\n"
                 f"- One of the registered graphs: {', '.join(known)}"
             )
-        return found
+        return Assistant.from_record(row)
 
     async def get(self, assistant_id: str) -> Assistant:
         """One assistant; raises AssistantNotFound."""
-        found = await self._find(assistant_id)
-        if found is None:
-            raise AssistantNotFound(f"Assistant {assistant_id} not found")
-        return found
-
-    async def _find(self, assistant_id: str) -> Assistant | None:
         async with connection(self._pool, self._settings) as db:
             row = await self._sql.get_assistant(db, assistant_id=assistant_id)
-        return Assistant.from_record(row) if row else None
+        if row is None:
+            raise AssistantNotFound(f"Assistant {assistant_id} not found")
+        return Assistant.from_record(row)
 
     async def create(
         self,

@@ -67,6 +67,7 @@ class Work(Generic[T]):
         self._task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[T]) -> None:
+        self._task = None  # the loop finds us by our task, weakly: were it ours too, both would stay, with the result
         if task.cancelled():
             self.ended.set_exception(asyncio.CancelledError())
         elif isinstance(error := task.exception(), Exception):

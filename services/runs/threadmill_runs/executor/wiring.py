@@ -16,6 +16,7 @@ from threadmill_runs.executor.checkpoints.update_saver import UpdateSaver
 from threadmill_runs.executor.control.link import ControlLink
 from threadmill_runs.executor.embedding import servicer as embedding
 from threadmill_runs.executor.graphs.registry import GraphRegistry
+from threadmill_runs.executor.graphs.state import PAGE_BYTES
 from threadmill_runs.executor.graphs.views import GraphsServicer
 from threadmill_runs.executor.loops import UserLoops
 from threadmill_runs.executor.memory import GrpcStore
@@ -53,7 +54,7 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
     serde = JsonPlusSerializer(pickle_fallback=settings.checkpoint_pickle)
 
     def view_saver() -> GrpcSaver:
-        return GrpcSaver(checkpoints, control_loop, serde=serde)
+        return GrpcSaver(checkpoints, control_loop, serde=serde, list_bytes=PAGE_BYTES)
 
     def update_saver() -> UpdateSaver:
         return UpdateSaver(checkpoints, control_loop, serde=serde)

@@ -18,7 +18,7 @@ from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
 from threadmill_runs.assistants.cache import AssistantCache
 from threadmill_runs.assistants.domain import Assistant
-from threadmill_runs.errors import AssistantNotFound, InvalidAssistant, RunNotFound, ThreadBusy
+from threadmill_runs.errors import AssistantNotFound, GraphNotFound, InvalidAssistant, RunNotFound, ThreadBusy
 from threadmill_runs.queue.attachment import Reservation
 from threadmill_runs.queue.cancelling import Canceller
 from threadmill_runs.queue.dispatcher import Dispatcher
@@ -45,6 +45,7 @@ STRATEGIES = {
     runs_pb2.MULTITASK_STRATEGY_INTERRUPT: Strategy.INTERRUPT,
     runs_pb2.MULTITASK_STRATEGY_ROLLBACK: Strategy.ROLLBACK,
 }
+NO_ASSISTANT = (AssistantNotFound, InvalidAssistant, GraphNotFound)
 SUPERSEDING = {Strategy.INTERRUPT: CancelAction.INTERRUPT, Strategy.ROLLBACK: CancelAction.ROLLBACK}
 
 
@@ -95,15 +96,15 @@ class Acceptor:
     async def accept(self, request: runs_pb2.CreateRunRequest, prepare: Prepare = _nothing) -> Accepted:
         """Queues a run, or begins it.
 
-        Raises InvalidArgument, InvalidAssistant, AssistantNotFound, ThreadBusy, and threads' THREAD_NOT_FOUND;
-        RunNotFound for a repeated call whose run has ended and left nothing behind.
+        Raises InvalidArgument, InvalidAssistant, AssistantNotFound, GraphNotFound, ThreadBusy, and threads'
+        THREAD_NOT_FOUND; RunNotFound for a repeated call whose run has ended and left nothing behind.
         """
         check(request)
         may_be_known = bool(request.run_id)
         request.run_id = request.run_id or new_id()
         try:
             return await self._accept(request, prepare)
-        except (AssistantNotFound, InvalidAssistant, ThreadBusy, grpc.aio.AioRpcError) as error:
+        except (*NO_ASSISTANT, ThreadBusy, grpc.aio.AioRpcError) as error:
             if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) != "THREAD_NOT_FOUND":
                 raise
             # What was there when the call came first may have gone since.
@@ -152,7 +153,7 @@ class Acceptor:
                 if inserted is not None:
                     return _accepted(inserted)
                 assistant = await self._assistants.changed(request.assistant_id, assistant)
-            except (InvalidArgument, ThreadBusy, AssistantNotFound, InvalidAssistant):
+            except (*NO_ASSISTANT, InvalidArgument, ThreadBusy):
                 await self._abandon(new)
                 raise
         await self._abandon(new)

@@ -3,6 +3,8 @@
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import grpc
 import structlog
@@ -22,44 +24,67 @@ log = structlog.get_logger(__name__)
 BATCH = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run is not waited for any longer; in seconds."""
+
+    max_attempts: int
+    lease_seconds: float
+    # How long a run waits for an executor of a graph that is no longer served: a deployment may be under way.
+    unserved_seconds: float
+
+
 class Reaper:
     """Hands expired runs on, or ends them. Every replica has one; SKIP LOCKED keeps them apart."""
 
-    def __init__(
-        self, repo: QueueRepo, ender: RunEnder, signals: Signals, max_attempts: int, lease_seconds: float
-    ) -> None:
+    def __init__(self, repo: QueueRepo, ender: RunEnder, signals: Signals, limits: Limits) -> None:
         self._repo = repo
         self._ender = ender
         self._signals = signals
-        self._max_attempts = max_attempts
-        self._lease_seconds = lease_seconds
+        self._limits = limits
 
     async def run(self, interval_seconds: float) -> None:
-        """Reaps for ever."""
+        """Reaps what has expired, for ever."""
+        await self._repeat(self.reap, interval_seconds)
+
+    async def run_unserved(self, interval_seconds: float) -> None:
+        """Reaps what nobody serves, for ever."""
+        await self._repeat(self.reap_unserved, interval_seconds)
+
+    async def _repeat(self, reap: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
         while True:
             await asyncio.sleep(interval_seconds)
             try:
-                await self.reap()
+                await reap()
             except (Unavailable, grpc.aio.AioRpcError) as error:
                 log.warning("reaping_postponed", error=str(error))
 
     async def reap(self) -> None:
         """One pass over what has expired."""
-        requeued = await self._repo.requeue_expired(self._max_attempts, BATCH)
+        limits = self._limits
+        requeued = await self._repo.requeue_expired(limits.max_attempts, BATCH)
         for run_id, thread_id, attempt in requeued:
             log.warning("run_requeued", run_id=run_id, thread_id=thread_id, attempt=attempt, cause="lease expired")
         if requeued:
             await self._signals.wake()
-        for run in await self._repo.take_over_expired(self._max_attempts, BATCH, self._lease_seconds):
-            await self._end(run)
+        for run in await self._repo.take_over_expired(limits.max_attempts, BATCH, limits.lease_seconds):
+            await self._end(run, self._outcome_of_expired(run))
 
-    async def _end(self, run: Run) -> None:
+    async def reap_unserved(self) -> None:
+        """Ends runs of graphs that no executor serves any more: nobody would ever take them."""
+        limits = self._limits
+        for run in await self._repo.take_over_unserved(limits.unserved_seconds, BATCH, limits.lease_seconds):
+            log.warning("run_unserved", run_id=run.run_id, thread_id=run.thread_id, graph_id=run.graph_id)
+            await self._end(run, lost_outcome("GraphNotFound", f"no executor serves graph '{run.graph_id}' any more"))
+
+    def _outcome_of_expired(self, run: Run) -> executors_pb2.Outcome:
         if run.cancel_action is not None:
-            outcome = executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED, has_next=True)
-        else:
-            outcome = lost_outcome(
-                "RunLost", f"the executor was lost {run.attempt} times while it ran this; no attempts are left"
-            )
+            return executors_pb2.Outcome(result=executors_pb2.Outcome.RESULT_CANCELLED, has_next=True)
+        return lost_outcome(
+            "RunLost", f"the executor was lost {run.attempt} times while it ran this; no attempts are left"
+        )
+
+    async def _end(self, run: Run, outcome: executors_pb2.Outcome) -> None:
         try:
             await self._ender.end(run.run_id, run.token, outcome, announce_error=True)
         except LeaseLost:

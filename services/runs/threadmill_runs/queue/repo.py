@@ -207,6 +207,16 @@ class QueueRepo:
             )
         return [Run.from_record(row) for row in rows]
 
+    async def take_over_unserved(self, patience_seconds: float, limit: int, lease_seconds: float) -> list[Run]:
+        """Leases runs that have waited so long for an executor of a graph that no executor serves any more."""
+        async with connection(self._pool, self._settings) as db:
+            rows = await all_rows(
+                self._sql.take_over_unserved(
+                    db, patience_seconds=patience_seconds, limit=limit, lease_seconds=lease_seconds
+                )
+            )
+        return [Run.from_record(row) for row in rows]
+
     async def owned(self, run_id: str, token: int) -> Run | None:
         """The run, if the attempt with this token still owns it."""
         async with connection(self._pool, self._settings) as db:

@@ -48,6 +48,26 @@ WITH inserted AS (
 )
 SELECT * FROM inserted;
 
+-- name: refresh_system_assistant(assistant_id, metadata, name, description)!
+-- What the application says of a graph now, unless somebody has changed its assistant.
+WITH refreshed AS (
+    UPDATE runs.assistant a
+    SET name = :name, description = :description, updated_at = clock_timestamp()
+    WHERE assistant_id = :assistant_id AND version = 1 AND metadata = :metadata::jsonb
+        AND (name, description) IS DISTINCT FROM (:name::text, :description::text)
+        AND NOT EXISTS (SELECT FROM runs.assistant_version v WHERE v.assistant_id = a.assistant_id AND v.version > 1)
+    RETURNING assistant_id, name, description
+)
+UPDATE runs.assistant_version v
+SET name = refreshed.name, description = refreshed.description
+FROM refreshed
+WHERE v.assistant_id = refreshed.assistant_id AND v.version = 1;
+
+-- name: find_assistant(assistant_id)^
+-- With whether somebody serves its graph, or did until a moment ago.
+SELECT a.*, EXISTS (SELECT FROM runs.graph g WHERE g.graph_id = a.graph_id) AS is_served
+FROM runs.assistant a WHERE assistant_id = :assistant_id;
+
 -- name: get_assistant(assistant_id)^
 SELECT * FROM runs.assistant WHERE assistant_id = :assistant_id;
 

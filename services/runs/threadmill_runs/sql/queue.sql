@@ -8,7 +8,7 @@ WHERE thread_id = :thread_id AND status IN ('pending', 'running')
 ORDER BY created_at, seq;
 
 -- name: insert_run(assistant_id, assistant_version, assistant_updated_at, run_id, keep_thread, executor_id, thread_id, graph_id, metadata, kwargs, multitask_strategy, stateless, request_id, after_seconds, lease_seconds)^
--- Only if the assistant is still the one from which graph and config were made.
+-- Only if the assistant is still the one from which graph and config were made, and its graph is there.
 -- A cron's tick is done with the very statement that creates its run: no crash between the two, no second run.
 -- A run whose row goes with its end leaves its id in runs.temporary_run, so that a repeated create finds it there.
 -- With an executor that has a slot for it, a run on a thread without other active runs begins as its first attempt:
@@ -17,6 +17,7 @@ ORDER BY created_at, seq;
 WITH assistant AS (
     SELECT assistant_id FROM runs.assistant
     WHERE assistant_id = :assistant_id AND version = :assistant_version AND updated_at = :assistant_updated_at
+        AND EXISTS (SELECT FROM runs.graph WHERE graph_id = :graph_id)
 ), fired AS (
     DELETE FROM runs.cron_firing WHERE run_id = :run_id AND EXISTS (SELECT FROM assistant)
 ), known AS (
@@ -163,6 +164,31 @@ SET fence_token = nextval('runs.fence_token'), executor_id = 'reaper',
     lease_expires_at = clock_timestamp() + :lease_seconds::float8 * interval '1 second'
 FROM expired
 WHERE r.run_id = expired.run_id
+RETURNING r.*;
+
+-- name: take_over_unserved(patience_seconds, limit, lease_seconds)
+-- Runs that have been due for long, the first of their threads, and whose graph no executor serves any more. As above.
+WITH unserved AS (
+    SELECT r.run_id FROM runs.run r
+    WHERE r.status = 'pending'
+      AND r.created_at < clock_timestamp() - :patience_seconds::float8 * interval '1 second'
+      AND NOT EXISTS (SELECT FROM runs.graph g WHERE g.graph_id = r.graph_id)
+      AND NOT EXISTS (
+          SELECT FROM runs.run other
+          WHERE other.thread_id = r.thread_id
+            AND other.status IN ('pending', 'running')
+            AND other.run_id <> r.run_id
+            AND (other.status = 'running' OR (other.created_at, other.seq) < (r.created_at, r.seq))
+      )
+    ORDER BY r.created_at, r.seq
+    LIMIT :limit
+    FOR UPDATE OF r SKIP LOCKED
+)
+UPDATE runs.run r
+SET status = 'running', fence_token = nextval('runs.fence_token'), executor_id = 'reaper',
+    lease_expires_at = clock_timestamp() + :lease_seconds::float8 * interval '1 second'
+FROM unserved
+WHERE r.run_id = unserved.run_id AND r.status = 'pending'
 RETURNING r.*;
 
 -- name: owned_run(run_id, token)^

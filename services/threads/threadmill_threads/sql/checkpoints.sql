@@ -64,7 +64,7 @@ ON CONFLICT (thread_id) DO NOTHING;
 
 -- name: write_gate(ended_run_id, thread_id, base_ns, base_channels, base_versions, base_checkpoint_ns, base_checkpoint_ids, base_keys)^
 -- Why write_checkpoints refused; nothing if the thread is missing.
-SELECT fence, chunk_epoch, coalesce(:ended_run_id::uuid = ANY(active_run_ids), false) AS is_active,
+SELECT fence, chunk_epoch, settled_run_id IS DISTINCT FROM :ended_run_id::uuid AS is_active,
     threads.has_base(thread_id, :base_ns::text[], :base_channels::text[], :base_versions::text[],
                      :base_checkpoint_ns::text[], :base_checkpoint_ids::text[], :base_keys::bytea[]) AS has_base
 FROM threads.thread WHERE thread_id = :thread_id;
@@ -89,7 +89,7 @@ WITH shared AS MATERIALIZED (
         AND (:chunk_epoch::bigint = 0 OR chunk_epoch = :chunk_epoch)
     FOR SHARE
 ), owned AS MATERIALIZED (
-    SELECT thread_id, chunk_epoch, :ended_run_id = ANY(active_run_ids) AS was_active FROM threads.thread
+    SELECT thread_id, chunk_epoch, settled_run_id IS DISTINCT FROM :ended_run_id AS was_active FROM threads.thread
     WHERE :ended_run_id IS NOT NULL AND thread_id = :thread_id AND fence <= :token
         AND (:chunk_epoch = 0 OR chunk_epoch = :chunk_epoch)
     FOR UPDATE
@@ -111,6 +111,7 @@ WITH shared AS MATERIALIZED (
             WHERE run <> :ended_run_id ORDER BY place
         ),
         active_run_ids = array_remove(thread.active_run_ids, :ended_run_id),
+        settled_run_id = :ended_run_id,
         metadata = threads.merged(thread.metadata, :stamp::json),
         rest_status = coalesce(:rest_status::text, thread.rest_status),
         interrupts = coalesce(:interrupts::json, thread.interrupts),

@@ -1,5 +1,8 @@
 -- name: begin_run(run_id, stamp, config_defaults, config, thread_id)^
--- Registers a run on an existing thread.
+-- Registers a run on an existing thread. The commit does not wait for the disk: no run exists yet, and the commit that
+-- inserts it flushes this one as well. Where runs have a database of their own, a Postgres that is killed within half a
+-- second may forget that the thread is busy; then the run goes on and ends all the same, since its token is current.
+WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS setting)
 UPDATE threads.thread AS thread
 SET active_run_ids = CASE WHEN :run_id = ANY(thread.active_run_ids) THEN thread.active_run_ids
                           ELSE thread.active_run_ids || :run_id::uuid END,
@@ -10,7 +13,8 @@ SET active_run_ids = CASE WHEN :run_id = ANY(thread.active_run_ids) THEN thread.
     config = threads.config_of_run(thread.config, :config_defaults::json, :config::json),
     updated_at = now(),
     state_updated_at = CASE WHEN thread.status = 'busy' THEN thread.state_updated_at ELSE now() END
-WHERE thread.thread_id = :thread_id
+FROM unhurried
+WHERE thread.thread_id = :thread_id AND unhurried.setting = 'off'
 RETURNING thread.*, cardinality(thread.active_run_ids) = 1 AND threads.has_no_checkpoint(thread.thread_id) AS is_empty,
     (SELECT document FROM threads.thread_values WHERE thread_values.thread_id = thread.thread_id) AS "values";
 
@@ -26,12 +30,14 @@ RETURNING thread.*, NULL::json AS "values";
 
 -- name: end_run(run_id, undoes, token, thread_id, rest_status, interrupts, error, values, stamp)^
 -- One row if the thread exists: whether the run was active and whether its token was current. Only with both does
--- anything change. The fence moves past the token, so that not even the run itself may write any more.
+-- anything change. The fence moves past the token, so that not even the run itself may write any more; as long as it
+-- has not, the run is active, even if its registration was lost.
 -- What is to be undone may have been ended by its own executor already; then the fence stands right behind its token,
 -- as long as no later run has taken the thread over.
 WITH current AS MATERIALIZED (
     SELECT thread_id,
-        :run_id = ANY(active_run_ids) OR (:undoes::boolean AND :token::bigint > 0 AND fence = :token + 1) AS was_active,
+        :run_id = ANY(active_run_ids) OR (:token::bigint > 0 AND CASE WHEN :undoes::boolean AND fence = :token + 1 THEN true
+            ELSE fence <= :token AND settled_run_id IS DISTINCT FROM :run_id::uuid END) AS was_active,
         (:token = 0 OR fence <= :token OR NOT (:run_id = ANY(active_run_ids))) AS is_current
     FROM threads.thread WHERE thread_id = :thread_id FOR UPDATE
 ), ended AS (
@@ -47,6 +53,7 @@ WITH current AS MATERIALIZED (
         interrupts = coalesce(:interrupts::json, thread.interrupts),
         error = coalesce(:error::json, thread.error),
         fence = CASE WHEN :token = 0 THEN thread.fence ELSE greatest(thread.fence, :token + 1) END,
+        settled_run_id = CASE WHEN :token = 0 THEN thread.settled_run_id ELSE :run_id END,
         updated_at = now(),
         state_updated_at = now()
     FROM current

@@ -43,6 +43,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
     `thread_id`: the run's thread; `thread_is_empty`: it had no checkpoint when the run began, and then needs no read.
     `waits`: writes return when they are durable. Otherwise when they are queued: the run's owner calls `settled` or
     `end` before it tells anybody that the run has ended, and a write that failed shows there, or at the next write.
+    `list_bytes`: listings end early, with the checkpoint that reaches so many bytes, for views, which go on from there
+    with `before` until nothing comes; 0: never.
     `before_write` is awaited on the control loop before each call that writes, and never fails.
 
     Raises LeaseLost once the fence is lost (after calling `on_fenced`, once, on the control loop), SaverClosed
@@ -62,6 +64,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         thread_id: str = "",
         thread_is_empty: bool = False,
         waits: bool = True,
+        list_bytes: int = 0,
     ) -> None:
         super().__init__(serde=serde or JsonPlusSerializer())  # without a pickle fallback
         self._stub = stub
@@ -79,6 +82,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         )
         self._head = Head(known=fence is not None, thread_id=thread_id, is_empty=thread_is_empty)
         self._waits = waits
+        self._list_bytes = list_bytes
 
     # For the owner of the run
 
@@ -331,6 +335,7 @@ class GrpcSaver(BaseCheckpointSaver[str]):
             before_checkpoint_id=(before["configurable"].get("checkpoint_id") or "") if before else "",
             metadata_json=encode(metadata) if metadata else b"",
             limit=limit or 0,
+            max_bytes=self._list_bytes,
         )
 
         async def collect() -> Sequence[checkpoints_pb2.Checkpoint]:

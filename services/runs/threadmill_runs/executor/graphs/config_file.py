@@ -56,10 +56,14 @@ class AppConfig:
     env: Mapping[str, str]
     import_paths: tuple[Path, ...]
 
-    def prepare_process(self) -> None:
-        """Puts `env` into os.environ, where existing variables win, and the dependencies on the import path."""
+    def apply_env(self) -> None:
+        """Puts `env` into os.environ, where existing variables win."""
         for name, value in self.env.items():
             os.environ.setdefault(name, value)
+
+    def prepare_process(self) -> None:
+        """Applies `env`, and puts the dependencies on the import path."""
+        self.apply_env()
         for path in reversed(self.import_paths):
             if str(path) not in sys.path:
                 sys.path.insert(0, str(path))

@@ -99,5 +99,7 @@ def as_pregel(graph_id: str, made: object) -> "Pregel[Any, Any, Any, Any]":
     if isinstance(made, StateGraph):
         made = made.compile(name=graph_id)
     if not isinstance(made, Pregel):
-        raise GraphFailed(f"Graph '{graph_id}' is a {type(made).__name__}, not a LangGraph graph or builder")
+        raise GraphFailed(
+            f"Graph '{graph_id}' is an object of type {type(made).__name__}, not a LangGraph graph or builder"
+        )
     return made

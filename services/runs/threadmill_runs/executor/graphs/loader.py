@@ -8,6 +8,8 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+from threadmill_chassis.errors import DomainError
+
 from threadmill_runs.executor.graphs.config_file import GraphSpec
 
 # Frames that tell users nothing about their code.
@@ -25,6 +27,8 @@ def load_object(spec: GraphSpec) -> object:
 
 def describe_failure(error: BaseException) -> str:
     """`Class: message (file:line)`, the place being where the user's code failed last."""
+    if isinstance(error, DomainError):
+        return error.message
     text = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     if isinstance(error, SyntaxError) and error.filename:
         return f"{text} ({error.filename}:{error.lineno})"

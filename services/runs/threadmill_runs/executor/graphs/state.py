@@ -1,6 +1,6 @@
 """State questions: reading, updating and listing the history of a thread's state through its graph."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +12,15 @@ from langgraph.types import StateSnapshot, StateUpdate
 
 from threadmill_runs.executor.graphs.errors import CheckpointNotFound
 from threadmill_runs.executor.graphs.factory import Access
+from threadmill_runs.executor.graphs.reading import read_history, read_state, unchecked
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state_view import checkpoint_ref, thread_state
 
 Json = dict[str, Any]
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+# A page of a history; the checkpointer ends it earlier when its states are large.
+PAGE_STATES = 100
+PAGE_BYTES = 2 * 1024 * 1024
 
 
 # Makes a checkpointer without a fence, for one operation.
@@ -69,13 +73,21 @@ class ThreadStates:
         before: Mapping[str, Any] | None,
         metadata: Json | None,
         limit: int,
-    ) -> list[Json]:
-        """Past states, newest first, as REST shows them."""
+    ) -> AsyncGenerator[list[Json], None]:
+        """Past states, newest first, as REST shows them: pages, each read when it is asked for, and none empty."""
         config = subject.at(checkpoint)
         bound: RunnableConfig | None = {"configurable": dict(before)} if before else None
+        left = min(limit, 1) if config["configurable"].get("checkpoint_id") else limit
         async with self._open(subject, config, "threads.read", self._saver_factory()) as graph:
-            states = graph.aget_state_history(config, filter=metadata, before=bound, limit=limit)
-            return [thread_state(state) async for state in states]
+            view = unchecked(graph)
+            while left > 0:
+                size = min(left, PAGE_STATES)
+                page = await read_history(view, config, metadata=metadata, before=bound, limit=size)
+                if not page:
+                    return
+                yield [thread_state(state) for state in page]
+                left -= len(page)
+                bound = {"configurable": {"checkpoint_id": page[-1].config["configurable"]["checkpoint_id"]}}
 
     async def update(
         self,
@@ -94,7 +106,7 @@ class ThreadStates:
         if named and await saver.aget_tuple(config) is None:
             raise CheckpointNotFound(f"Checkpoint {named} not found in thread {subject.thread_id}")
         async with self._open(subject, config, "threads.update", saver) as graph:
-            updated = await graph.abulk_update_state(config, supersteps)
+            updated = await unchecked(graph).abulk_update_state(config, supersteps)
         reference = checkpoint_ref(updated) or {}
         order = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
         written = {key: reference[key] for key in order if key in reference}
@@ -111,7 +123,7 @@ class ThreadStates:
     ) -> StateSnapshot:
         config = subject.at(checkpoint)
         async with self._open(subject, config, "threads.read", saver) as graph:
-            return await graph.aget_state(config, subgraphs=subgraphs)
+            return await read_state(graph, config, subgraphs=subgraphs)
 
     def _open(
         self, subject: Subject, config: RunnableConfig, access: Access, saver: BaseCheckpointSaver[str]

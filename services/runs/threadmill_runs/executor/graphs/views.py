@@ -1,8 +1,9 @@
 """The Graphs service: gRPC in, the user's graphs asked on their own loop, JSON out."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -24,6 +25,7 @@ from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state import SaverFactory, Subject, ThreadStates
 from threadmill_runs.executor.graphs.state_view import interrupts_by_task, thread_state
 from threadmill_runs.executor.graphs.updates import supersteps
+from threadmill_runs.executor.handover import Put, ReaderGone, handed_over
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -130,20 +132,28 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
 
     async def GetHistory(  # noqa: N802 - gRPC's name
         self, request: graphs_pb2.GetHistoryRequest, context: Context
-    ) -> graphs_pb2.JsonDocument:
-        """Past states of a thread."""
+    ) -> AsyncGenerator[graphs_pb2.GetHistoryResponse, None]:
+        """Past states of a thread: one page in memory, another on its way."""
         subject = _subject(request.graph, request.thread_id)
         checkpoint = _object(request.checkpoint_json, "checkpoint")
         before = _object(request.before_json, "before")
         metadata = _object(request.metadata_json, "metadata")
 
-        async def answer() -> bytes:
-            states = await self._states.history(
+        async def write(put: Put[list[bytes]]) -> None:
+            pages = self._states.history(
                 subject, checkpoint=checkpoint, before=before, metadata=metadata, limit=request.limit
             )
-            return encode(states)
+            async with aclosing(pages):
+                async for page in pages:
+                    await put([encode(state) for state in page])
 
-        return graphs_pb2.JsonDocument(json=await self._on_user_loop(subject.graph_id, answer))
+        def run(writing: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+            return self._on_user_loop(subject.graph_id, lambda: writing)
+
+        self._registry.require(subject.graph_id)
+        async with aclosing(handed_over(write, run)) as pages:
+            async for states in pages:
+                yield graphs_pb2.GetHistoryResponse(states_json=states)
 
     async def UpdateState(  # noqa: N802 - gRPC's name
         self, request: graphs_pb2.UpdateStateRequest, context: Context
@@ -214,7 +224,7 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
         self._registry.require(graph_id)
         try:
             return await self._loops.run(make())
-        except (DomainError, grpc.aio.AioRpcError):
+        except (DomainError, grpc.aio.AioRpcError, ReaderGone):
             raise
         except Exception as error:
             log.info("user_error", graph_id=graph_id, exc_info=error)

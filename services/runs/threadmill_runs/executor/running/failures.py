@@ -6,6 +6,8 @@ from uuid import uuid4
 import structlog
 from langgraph.errors import EmptyInputError, GraphInterrupt, InvalidUpdateError
 
+from threadmill_runs.executor.graphs.errors import GraphFailed, GraphNotFound
+
 log = structlog.get_logger(__name__)
 
 # Observed on the reference server; every other class may carry secrets of the application in its message.
@@ -18,6 +20,9 @@ SHOWN = (
     EmptyInputError,
     InvalidUpdateError,
     GraphInterrupt,
+    # Our own words.
+    GraphFailed,
+    GraphNotFound,
 )
 MASKED = "An internal error occurred"
 
