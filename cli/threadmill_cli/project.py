@@ -38,8 +38,9 @@ def load_project(config: Path) -> Project:
     graphs = document.get("graphs")
     if not isinstance(graphs, dict) or not graphs:
         raise CannotRun(f'{config} names no graphs: add "graphs": {{"agent": "./agent.py:graph"}}')
-    for graph_id, target in graphs.items():
-        _check_graph(config, graph_id, target)
+    missing = [problem for graph_id, target in graphs.items() if (problem := _check_graph(config, graph_id, target))]
+    if len(missing) == len(graphs):  # the executor, which imports them, lists one that is missing among others
+        raise CannotRun(missing[0])
     env, env_file = _environment(config, document.get("env"))
     folders = _source_folders(config, document.get("dependencies") or [])
     return Project(config, tuple(graphs), env, env_file, folders, read_sections(config, document))
@@ -59,7 +60,8 @@ def _read(config: Path) -> dict[str, Any]:
     return document
 
 
-def _check_graph(config: Path, graph_id: str, target: object) -> None:
+def _check_graph(config: Path, graph_id: str, target: object) -> str | None:
+    """What is wrong with a graph whose file is not there. CannotRun for an entry that can name no graph."""
     spec = target.get("path") if isinstance(target, dict) else target
     example = f'"{graph_id}": "./file.py:variable"'
     if not isinstance(spec, str):
@@ -68,14 +70,15 @@ def _check_graph(config: Path, graph_id: str, target: object) -> None:
     if not (separator and path and variable.isidentifier()):
         raise CannotRun(f"graph {graph_id!r} in {config} does not name a variable ({spec!r}): write {example}")
     if MODULE.match(path) and not path.endswith(".py"):
-        return  # a module: only the executor, which imports it, can tell
+        return None  # a module: only the executor, which imports it, can tell
     file = config.parent / path
     if file.suffix in {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".tsx"}:
         raise CannotRun(
             f"graph {graph_id!r} in {config} is not written in Python ({path}): only Python graphs run here"
         )
-    if not file.is_file():
-        raise CannotRun(f"graph {graph_id!r} in {config} names {path}, but {file} does not exist: correct the path")
+    if file.is_file():
+        return None
+    return f"graph {graph_id!r} in {config} names {path}, but {file} does not exist: correct the path"
 
 
 def _environment(config: Path, env: object) -> tuple[dict[str, str], Path | None]:

@@ -103,9 +103,11 @@ class ServicePlan:
         return self._spec(name, MODULES["executor"], own, project.folder)
 
     def gateway(self) -> ProcessSpec:
-        """The HTTP edge."""
+        """The HTTP edge. Pages from the internet, such as LangGraph Studio, may call it: it is a developer's own."""
+        settings = self.settings.get("gateway", {})
         own = {
-            **self.settings.get("gateway", {}),
+            **self._unless_set(settings, "THREADMILL_CORS_ALLOW_PRIVATE_NETWORK", "true"),
+            **settings,
             "THREADMILL_HOST": self.host,
             "THREADMILL_PORT": str(self.port),
             "THREADMILL_HTTP_DRAIN_SECONDS": SHUTDOWN_GRACE_SECONDS,

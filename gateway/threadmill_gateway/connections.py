@@ -6,8 +6,10 @@ reading from the client, or from the service behind a stream, pauses.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -21,8 +23,16 @@ from threadmill_gateway.settings import GatewaySettings
 log = structlog.get_logger(__name__)
 
 CLOSE = {"connection": "close"}
+TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 # Served beyond the limit of connections too: a process that is busy must not be taken for a dead one.
 PROBES = frozenset({b"/ok", b"/metrics"})
+# The parser takes no longer ones, whatever a head may hold.
+URL_MAX_BYTES = 65_535
+METHODS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT", b"TRACE"})
+# Stands in for every other method, of which the parser refuses most: no route has it either, so that the answer is the
+# right 404 or 405, and clients cannot fill the metrics with names of their own.
+NO_METHOD = b"TRACE"
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?= /)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(**given)
         self._limits = limits
         self._head_bytes = 0
+        self._between_requests = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -72,13 +83,28 @@ class Connection(HttpToolsProtocol):
         asks = self.cycle is None or self.cycle.response_complete
         if asks:
             self._head_bytes += len(data)
-        super().data_received(data)
+        super().data_received(_with_known_method(data) if self._between_requests else data)
         if self.transport.is_closing() or not (self.cycle is None or self.cycle.response_complete):
             return
         if self._head_bytes > self._limits.head_bytes:
-            self._refuse(431, "Request Header Fields Too Large")
+            self._refuse(TOO_LARGE, TOO_LARGE.phrase)
         elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self._limits.head_seconds, self._refuse, 408, "Request Timeout")
+            late = HTTPStatus.REQUEST_TIMEOUT
+            self._head_timer = self.loop.call_later(self._limits.head_seconds, self._refuse, late, late.phrase)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._between_requests = False
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        super().on_message_complete()
+        self._between_requests = True
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is refused as everything else is."""
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def on_headers_complete(self) -> None:
         """The head is whole: the request is served, or refused if it is too large or there are too many."""
@@ -86,8 +112,9 @@ class Connection(HttpToolsProtocol):
         self._head_timer = None
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         self._head_bytes = 0
-        if size > self._limits.head_bytes:
-            self.app = _answering(431, "Request Header Fields Too Large", CLOSE)
+        if size > self._limits.head_bytes or len(self.url) > URL_MAX_BYTES:
+            self.url = b"/"  # uvicorn would fail to parse a long one
+            self.app = _answering(TOO_LARGE, TOO_LARGE.phrase, CLOSE)
         elif len(self.connections) > self._limits.connections and self.url.partition(b"?")[0] not in PROBES:
             log.warning("too_many_connections", connections=len(self.connections))
             self.app = _answering(503, "Service Unavailable", CLOSE | RETRY_AFTER)
@@ -109,14 +136,24 @@ class Connection(HttpToolsProtocol):
         log.info("client_does_not_read", seconds=self._limits.stall_seconds)
         self.transport.abort()  # closing would wait until the client has read everything
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answers what never became a request, and closes."""
         if self.transport.is_closing():
             return
-        response = detail_response(status, text, CLOSE)
+        response = detail_response(status, detail, CLOSE)
         head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
-        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, text.encode(), head, bytes(response.body)))
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, status.phrase.encode(), head, bytes(response.body))
+        )
         self.transport.close()
+
+
+def _with_known_method(data: bytes) -> bytes:
+    """The beginning of a request, its method replaced if it is one that no route can have."""
+    method = _METHOD.match(data)
+    if method is None or method.group() in METHODS:
+        return data
+    return NO_METHOD + data[method.end() :]
 
 
 def _stop(timer: asyncio.TimerHandle | None) -> None:

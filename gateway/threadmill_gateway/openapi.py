@@ -10,12 +10,21 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core.core_schema import WithDefaultSchema
 
 from threadmill_gateway.models.answers import Error
-from threadmill_gateway.routes.endpoint import Endpoint
+from threadmill_gateway.routes.endpoint import Endpoint, Header
 
 # The one path where a graph's name stands for its assistant.
 GRAPH_PATH = "/assistants/{assistant_id}/graph"
 REFERENCE = "#/components/schemas/{model}"
 Schema = dict[str, Any]
+JSON = "application/json"
+TEXT = "text/plain"
+# Without a content type, which OpenAPI has no words for.
+BARE: Schema = {"type": "string", "description": "Names what is wrong; such a body comes without a Content-Type."}
+RETRY_AFTER = Header("Retry-After", "Seconds to wait before the request is repeated")
+DESCRIPTION = """A server of LangGraph applications.
+
+Before any route is looked for, a request may be refused with the usual error body: 400 if it is no HTTP, 408 if its
+head does not come in time, 431 if that is too large, and 503 if there are too many connections."""
 _ID: Schema = {"type": "string", "format": "uuid"}
 # Where a graph's name will do, or (for checkpoints) any text, the parameter is not listed.
 _IN_PATH = {"thread_id": _ID, "run_id": _ID, "cron_id": _ID, "assistant_id": _ID}
@@ -39,7 +48,7 @@ def openapi(endpoints: Sequence[Endpoint], version: str) -> Schema:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Threadmill", "version": version, "description": "A server of LangGraph applications."},
+        "info": {"title": "Threadmill", "version": version, "description": DESCRIPTION},
         "paths": paths,
         "components": {"schemas": components},
     }
@@ -55,9 +64,9 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[str, Schema], Schema]:
             wanted.append((f"body {_name(endpoint)}", "validation", TypeAdapter(endpoint.body)))
         if endpoint.answer is not None:
             wanted.append((f"answer {_name(endpoint)}", "serialization", TypeAdapter(endpoint.answer)))
-        for status, answer in endpoint.also:
+        for key, answer in (*endpoint.also, *endpoint.formats):
             if answer is not None:
-                wanted.append((f"answer {status} {_name(endpoint)}", "serialization", TypeAdapter(answer)))
+                wanted.append((f"answer {key} {_name(endpoint)}", "serialization", TypeAdapter(answer)))
     found, definitions = TypeAdapter.json_schemas(wanted, ref_template=REFERENCE, schema_generator=_WithoutNulls)
     return {key: schema for (key, _), schema in found.items()}, definitions.get("$defs", {})
 
@@ -103,20 +112,35 @@ def _parameters(endpoint: Endpoint) -> list[Schema]:
 
 def _responses(endpoint: Endpoint, schemas: dict[str, Schema]) -> Schema:
     name = _name(endpoint)
-    found = {endpoint.status: _response(endpoint.status, schemas.get(f"answer {name}"), endpoint.media_type)}
+    answers = {endpoint.media_type: schemas.get(f"answer {name}")}
+    answers |= {media_type: schemas[f"answer {media_type} {name}"] for media_type, _ in endpoint.formats}
+    found = {endpoint.status: _response(endpoint.status, answers, endpoint.headers)}
     for status, _ in endpoint.also:
-        found[status] = _response(status, schemas.get(f"answer {status} {name}"))
+        body = {JSON: schemas.get(f"answer {status} {name}")}
+        found[status] = _response(status, body, endpoint.headers if status == HTTPStatus.OK else ())
+    problem = schemas.get(f"error {name}", schemas["error"])
     for status in _failures(endpoint):
-        problem = None if status in endpoint.bare else schemas.get(f"error {name}", schemas["error"])
-        found[status] = _response(status, problem)
+        headers = (RETRY_AFTER,) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()
+        found[status] = _response(status, {JSON: problem, TEXT: BARE if status in endpoint.bare else None}, headers)
     if endpoint.calls:
-        found[500] = _response(500, {"type": "string"}, "text/plain")
+        found[500] = _response(500, {TEXT: {"type": "string"}})
     return {str(status): found[status] for status in sorted(found)}
 
 
-def _response(status: int, schema: Schema | None, media_type: str = "application/json") -> Schema:
+def _response(status: int, bodies: dict[str, Schema | None], headers: Iterable[Header] = ()) -> Schema:
+    """Of a status: its body in each media type, None where it has none, and the headers that come with a body."""
     described: Schema = {"description": HTTPStatus(status).phrase}
-    return described if schema is None else {**described, "content": {media_type: {"schema": schema}}}
+    content = {media_type: {"schema": schema} for media_type, schema in bodies.items() if schema is not None}
+    if not content:
+        return described
+    described["content"] = content
+    if shown := {header.name: _header(header) for header in headers}:
+        described["headers"] = shown
+    return described
+
+
+def _header(header: Header) -> Schema:
+    return {"description": header.description, "required": header.always, "schema": {"type": "string"}}
 
 
 def _failures(endpoint: Endpoint) -> set[int]:

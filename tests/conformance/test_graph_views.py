@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from threadmill_protos.threads.v1 import checkpoints_pb2, threads_pb2
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
 from threadmill_runs.executor.checkpoints.update_saver import UpdateSaver
 from threadmill_runs.executor.encoding import decode, encode
+from threadmill_runs.executor.graphs import views
 from threadmill_runs.executor.graphs.config_file import read_config
+from threadmill_runs.executor.graphs.introspection import schemas
 from threadmill_runs.executor.graphs.registry import GraphRegistry
 from threadmill_runs.executor.graphs.views import GraphsServicer
 
@@ -43,17 +46,19 @@ async def hitl(runtime):
     accesses.append(runtime.access_context)
     opened.append("entered")
     try:
-        yield make()
+        yield build()
     finally:
         opened.append("left")
 
-def make():
+def build():
     builder = StateGraph(State)
     builder.add_node("prep", lambda state: {"log": ["prep"]})
     builder.add_node("ask", lambda state: {"log": [interrupt("?")]})
     builder.add_edge(START, "prep")
     builder.add_edge("prep", "ask")
     return builder
+
+fixed = build().compile(name="fixed")
 
 def refuses(config):
     raise LookupError("no key for " + config["configurable"]["user"])
@@ -91,7 +96,7 @@ async def graphs(
     (tmp_path / "sample_views.py").write_text(APP)
     config = {
         "dependencies": ["."],
-        "graphs": {name: f"./sample_views.py:{name}" for name in ("hitl", "refuses", "absent")},
+        "graphs": {name: f"./sample_views.py:{name}" for name in ("hitl", "refuses", "absent", "fixed")},
     }
     (tmp_path / "langgraph.json").write_text(json.dumps(config))
 
@@ -386,7 +391,7 @@ async def test_refusals(graphs: Any, thread_id: str) -> None:
     not_found = (grpc.StatusCode.NOT_FOUND, "GRAPH_NOT_FOUND")
     failed = (grpc.StatusCode.FAILED_PRECONDITION, "GRAPH_FAILED")
     user_error = (grpc.StatusCode.INVALID_ARGUMENT, "USER_ERROR")
-    expected = "Graph 'gone' not found. Expected one of: ['absent', 'hitl', 'refuses']"
+    expected = "Graph 'gone' not found. Expected one of: ['absent', 'fixed', 'hitl', 'refuses']"
     assert await refusal(graphs.GetGraphSchemas(other("gone"))) == (*not_found, expected)
     assert (await refusal(graphs.GetGraphSchemas(other("absent"))))[:2] == failed
     assert await refusal(graphs.GetGraphSchemas(other("refuses"))) == (*user_error, "no key for u")
@@ -415,15 +420,50 @@ async def test_an_update_of_another_threads_checkpoint_is_refused(
     assert await state(graphs, thread_id) == before
 
 
+async def test_schemas_are_built_once_unless_a_factory_makes_the_graph(
+    graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    monkeypatch.setattr(views, "schemas", lambda graph: built.append(graph.name) or schemas(graph))
+    answers = [
+        await graphs.GetGraphSchemas(graphs_pb2.GraphRequest(graph_id=graph_id, config_json=config))
+        for graph_id in ("fixed", "hitl")
+        for config in (b'{"configurable":{"k":1}}', b'{"configurable":{"k":2}}')
+    ]
+    assert built == ["fixed", "hitl", "hitl"]
+    assert [answer.any_config for answer in answers] == [True, True, False, False]
+    assert answers[0].json == answers[1].json
+    assert decode(answers[0].json)["graph_id"] == "fixed"
+
+
+async def test_schemas_of_many_configs_leave_the_user_loop_alone(
+    graphs: Any, user_thread: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(_: Any) -> dict[str, None]:
+        begun.set()
+        assert may_end.wait(10)
+        return {}
+
+    monkeypatch.setattr(views, "schemas", slow)
+    answer = asyncio.ensure_future(graphs.GetGraphSchemas(HITL))
+    await asyncio.to_thread(begun.wait, 10)
+    assert await user_thread.run(asyncio.sleep(0, "free")) == "free"
+    may_end.set()
+    await answer
+
+
 async def test_graphs_are_described_and_drawn(graphs: Any) -> None:
     described = await graphs.DescribeGraphs(graphs_pb2.DescribeGraphsRequest())
     assert [(graph.graph_id, bool(graph.error)) for graph in described.graphs] == [
         ("hitl", False),
         ("refuses", False),
         ("absent", True),
+        ("fixed", False),
     ]
-    schemas = decode((await graphs.GetGraphSchemas(HITL)).json)
-    assert list(schemas) == [
+    described_schemas = decode((await graphs.GetGraphSchemas(HITL)).json)
+    assert list(described_schemas) == [
         "graph_id",
         "input_schema",
         "output_schema",

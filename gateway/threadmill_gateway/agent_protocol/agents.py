@@ -1,9 +1,13 @@
 """Agents: assistants, by the protocol's name. A graph's name is an agent id too."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from threadmill_protos.common.v1 import common_pb2
@@ -17,7 +21,10 @@ from threadmill_gateway.errors import answering, refuse
 from threadmill_gateway.requests import read
 from threadmill_gateway.routes.assistants import graph_of
 
+Key = TypeVar("Key")
 NO_AGENT = (404, "Agent not found.")
+# A path of its own, and no agent's id unless a graph has that name.
+SEARCH = "search"
 # Graphs whose schemas are asked for at once.
 GRAPHS_AT_ONCE = 8
 
@@ -38,32 +45,62 @@ async def search_agents(request: Request, gateway: Gateway) -> Response:
 
 
 async def _documents(gateway: Gateway, rows: list[assistants_pb2.Assistant]) -> list[encode.Document]:
-    """The agents. Assistants that share a graph and a config share the question what it takes."""
-    by_graph = {(row.graph_id, row.config_json): row for row in rows}
+    """The agents. What a graph takes is asked once for each graph, and for each config where a factory makes it."""
+    by_graph = {row.graph_id: row for row in rows}
+    graphs = await _intakes(gateway, by_graph)
+    by_config = {
+        _made(row): row
+        for row in rows
+        if not graphs[row.graph_id].any_config and _made(row) != _made(by_graph[row.graph_id])
+    }
+    configs = await _intakes(gateway, by_config)
+    return [documents.agent(row, takes_messages=configs.get(_made(row), graphs[row.graph_id]).messages) for row in rows]
+
+
+def _made(row: assistants_pb2.Assistant) -> tuple[str, bytes]:
+    """All that a factory's graph can depend on."""
+    return row.graph_id, row.config_json
+
+
+@dataclass(frozen=True, slots=True)
+class _Intake:
+    """Whether a graph's input has `messages`, and whether that holds for every config."""
+
+    messages: bool
+    any_config: bool
+
+
+async def _intakes(gateway: Gateway, rows: Mapping[Key, assistants_pb2.Assistant]) -> dict[Key, _Intake]:
+    """What the graphs of these assistants take."""
     free = asyncio.Semaphore(GRAPHS_AT_ONCE)
 
-    async def ask(row: assistants_pb2.Assistant) -> bool:
+    async def ask(row: assistants_pb2.Assistant) -> _Intake:
         async with free:
-            return await _takes_messages(gateway, row)
+            return await _intake(gateway, row)
 
-    answers = dict(zip(by_graph, await asyncio.gather(*map(ask, by_graph.values())), strict=True))
-    return [documents.agent(row, takes_messages=answers[row.graph_id, row.config_json]) for row in rows]
+    return dict(zip(rows, await asyncio.gather(*map(ask, rows.values())), strict=True))
 
 
-async def _takes_messages(gateway: Gateway, row: assistants_pb2.Assistant) -> bool:
-    """Whether the graph's input has `messages`. A graph that cannot be looked at claims nothing."""
+async def _intake(gateway: Gateway, row: assistants_pb2.Assistant) -> _Intake:
+    """What the graph of an assistant takes. One that cannot be looked at claims nothing."""
     try:
         found = await gateway.clients.ask(gateway.clients.graphs.GetGraphSchemas, graph_of(row))
     except grpc.aio.AioRpcError:
-        return False
+        return _Intake(messages=False, any_config=False)
     schemas = orjson.loads(found.json)
     schema = schemas.get("input_schema") or schemas.get("state_schema") or {}
-    return "messages" in (schema.get("properties") or {})
+    return _Intake(messages="messages" in (schema.get("properties") or {}), any_config=found.any_config)
 
 
 async def get_agent(request: Request, gateway: Gateway) -> Response:
     """One agent."""
-    row = await load_agent(gateway, request.path_params["agent_id"])
+    agent_id = request.path_params["agent_id"]
+    try:
+        row = await load_agent(gateway, agent_id)
+    except HTTPException as error:
+        if agent_id != SEARCH or error.status_code != NO_AGENT[0]:
+            raise
+        raise HTTPException(405, "Method Not Allowed", headers={"allow": "POST"}) from error
     return encode.document_response((await _documents(gateway, [row]))[0])
 
 

@@ -22,7 +22,7 @@ from threadmill_gateway.agent_protocol.models import (
 )
 from threadmill_gateway.models.answers import Error, StreamEvent
 from threadmill_gateway.routes.endpoint import Endpoint, Handler, Query
-from threadmill_gateway.routes.streams import GONE, MODES
+from threadmill_gateway.routes.streams import FOLLOWED, MODES
 
 _RUN = "/runs/{run_id}"
 _AGENT = "/agents/{agent_id}"
@@ -42,15 +42,24 @@ _OWN = (
     ),
     Endpoint("GET", _RUN, runs.get_run, "Read a run", answer=AgentRun, errors=(404, 422)),
     Endpoint("DELETE", _RUN, runs.delete_run, "Delete a run", status=204, errors=(404, 422)),
-    Endpoint("GET", _RUN + "/wait", runs.wait_run, "Wait for a run", answer=AgentRunResult, errors=(404, 422)),
+    Endpoint(
+        "GET",
+        _RUN + "/wait",
+        runs.wait_run,
+        "Wait for a run",
+        answer=AgentRunResult,
+        errors=(404, 422, 502),
+        headers=FOLLOWED,
+    ),
     Endpoint(
         "GET",
         _RUN + "/stream",
         runs.follow_run,
         "Follow a run",
         answer=StreamEvent,
-        errors=(404, 422),
-        query=(MODES, GONE),
+        errors=(404, 422, 502),
+        query=(MODES,),
+        headers=FOLLOWED,
         media_type="text/event-stream",
     ),
     Endpoint(
@@ -59,7 +68,7 @@ _OWN = (
         runs.cancel_run,
         "Cancel a run",
         status=204,
-        errors=(404, 422),
+        errors=(404, 422, 502),
         query=(
             Query("wait", "Answer once the run has ended", {"type": "boolean", "default": False}),
             Query("action", "How", {"type": "string", "enum": ["interrupt", "rollback"], "default": "interrupt"}),
@@ -102,4 +111,6 @@ def _both(endpoint: Endpoint, shared: _Shared) -> Endpoint:
         body=endpoint.body | shared.body,
         answer=endpoint.answer if endpoint.answer in (Any, shared.answer) else endpoint.answer | shared.answer,
         problem=Error | AgentProblem,
+        # By the protocol, a run created here may be on a thread, which may be busy.
+        errors=(*endpoint.errors, 409),
     )

@@ -190,6 +190,12 @@ class Item(BaseModel):
     updated_at: datetime
 
 
+class KeyMissing(BaseModel):
+    """The error body of a read that names no key."""
+
+    error: str
+
+
 class Hit(Item):
     """An item that a search found."""
 
@@ -213,6 +219,47 @@ class Health(BaseModel):
 
     ok: bool
     services: JsonObject
+
+
+class QueueCounts(BaseModel):
+    """Runs that wait and run, and how long those have waited that do; without `unblocked`: behind others too."""
+
+    n_pending: int
+    n_running: int
+    pending_runs_wait_time_max_secs: float
+    pending_runs_wait_time_med_secs: float
+    pending_unblocked_runs_wait_time_max_secs: float
+
+
+class RequestCount(BaseModel):
+    """Requests that one replica has answered on one route with one status."""
+
+    method: str
+    path: str
+    status: str
+    count: int
+
+
+class ApiCounts(BaseModel):
+    """What one replica of the gateway has answered."""
+
+    http_requests_total: list[RequestCount]
+
+
+class WorkerCounts(BaseModel):
+    """Slots of all executors."""
+
+    max: int
+    active: int
+    available: int
+
+
+class Metrics(BaseModel):
+    """Counts of the queue, of this replica and of the executors."""
+
+    queue: QueueCounts
+    api: ApiCounts
+    workers: WorkerCounts
 
 
 class Info(BaseModel):

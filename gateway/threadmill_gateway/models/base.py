@@ -1,6 +1,6 @@
 """What all request models share: strict types, unknown fields ignored, explicit nulls refused unless allowed."""
 
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -42,6 +42,10 @@ def _integral(value: Any) -> Any:
 Integer = Annotated[int, BeforeValidator(_integral)]
 Limit = Annotated[Integer, Field(ge=1, le=1000)]
 Offset = Annotated[Integer, Field(ge=0, le=INT32_MAX)]
+# As on the reference server: an order without a column is no order.
+OrderOfColumn = Annotated[
+    Literal["asc", "desc"], Field(description="Of the column `sort_by`; without that one, newest first in any case")
+]
 
 
 def fail(text: str) -> NoReturn:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model, Offset, Text, ThreadId, fail
+from threadmill_gateway.models.base import Absent, JsonObject, Limit, Model, Offset, OrderOfColumn, Text, ThreadId, fail
 from threadmill_gateway.models.runs import Command
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
@@ -90,7 +90,7 @@ class ThreadSearch(ThreadCount):
     limit: Limit = 10
     offset: Offset = 0
     sort_by: Absent[Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]] = None
-    sort_order: Absent[Literal["asc", "desc"]] = None
+    sort_order: Absent[OrderOfColumn] = None
     select: list[ThreadColumn] = Field(default_factory=list)
     extract: Annotated[dict[str, Text], AfterValidator(_check_extract)] = Field(default_factory=dict)
 

@@ -20,7 +20,7 @@ from threadmill_gateway.models.assistants import (
     VersionSearch,
 )
 from threadmill_gateway.models.base import JsonObject
-from threadmill_gateway.pagination import page_headers
+from threadmill_gateway.pagination import PAGE_HEADERS, page_headers
 from threadmill_gateway.requests import INT32_MAX, path_id, query_flag, read
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 from threadmill_gateway.routes.threads import ORDERS, drop_thread
@@ -240,6 +240,8 @@ async def list_subgraphs(request: Request, gateway: Gateway) -> Response:
 _ID = "/assistants/{assistant_id}"
 _RECURSE = Query("recurse", "Also subgraphs of subgraphs", {"type": "boolean", "default": False})
 _SEARCHED = answers.rows_of(answers.Assistant)
+# 400: a factory that raises.
+_GRAPH_ERRORS = (400, 404, 422)
 ENDPOINTS = (
     Endpoint(
         "POST",
@@ -258,6 +260,7 @@ ENDPOINTS = (
         AssistantSearch,
         _SEARCHED,
         errors=(404, 422),
+        headers=PAGE_HEADERS,
     ),
     Endpoint("POST", "/assistants/count", count_assistants, "Count assistants", AssistantCount, int, errors=(404, 422)),
     Endpoint("GET", _ID, get_assistant, "Read an assistant", answer=answers.Assistant, errors=(404, 422)),
@@ -297,7 +300,7 @@ ENDPOINTS = (
         draw_graph,
         "Draw the graph of an assistant",
         answer=answers.Drawing,
-        errors=(404, 422),
+        errors=_GRAPH_ERRORS,
         query=(Query("xray", "Draw subgraphs: `true`, or levels >= 1"),),
     ),
     Endpoint(
@@ -306,7 +309,7 @@ ENDPOINTS = (
         get_schemas,
         "Schemas of an assistant's graph",
         answer=answers.Schemas,
-        errors=(404, 422),
+        errors=_GRAPH_ERRORS,
     ),
     Endpoint(
         "GET",
@@ -314,7 +317,7 @@ ENDPOINTS = (
         list_subgraphs,
         "Schemas of subgraphs",
         answer=dict[str, answers.SubgraphSchemas],
-        errors=(404, 422),
+        errors=_GRAPH_ERRORS,
         query=(_RECURSE,),
     ),
     Endpoint(
@@ -323,7 +326,7 @@ ENDPOINTS = (
         list_subgraphs,
         "Schemas of one subgraph",
         answer=dict[str, answers.SubgraphSchemas],
-        errors=(404, 422),
+        errors=_GRAPH_ERRORS,
         query=(_RECURSE,),
     ),
 )

@@ -15,7 +15,7 @@ from threadmill_gateway.errors import answering, refuse
 from threadmill_gateway.models import answers
 from threadmill_gateway.models.base import JsonObject
 from threadmill_gateway.models.crons import CronCount, CronCreate, CronPatch, CronSearch
-from threadmill_gateway.pagination import page_headers
+from threadmill_gateway.pagination import PAGE_HEADERS, page_headers
 from threadmill_gateway.requests import path_id, read, read_json
 from threadmill_gateway.routes.endpoint import Endpoint
 from threadmill_gateway.routes.threads import ORDERS
@@ -191,8 +191,17 @@ _CRONS = "/runs/crons"
 _ID = _CRONS + "/{cron_id}"
 _FOUND = answers.rows_of(answers.Cron)
 ENDPOINTS = (
-    Endpoint("POST", _CRONS, create_cron, "Create a stateless cron", CronCreate, answers.Cron, errors=(400, 404, 422)),
-    Endpoint("POST", _CRONS + "/search", search_crons, "Search crons", CronSearch, _FOUND, errors=(422,)),
+    Endpoint("POST", _CRONS, create_cron, "Create a stateless cron", CronCreate, answers.Cron, errors=(404, 422)),
+    Endpoint(
+        "POST",
+        _CRONS + "/search",
+        search_crons,
+        "Search crons",
+        CronSearch,
+        _FOUND,
+        errors=(422,),
+        headers=PAGE_HEADERS,
+    ),
     Endpoint("POST", _CRONS + "/count", count_crons, "Count crons", CronCount, int, errors=(422,)),
     Endpoint("GET", _ID, get_cron, "Read a cron", answer=answers.Cron, errors=(404, 422)),
     Endpoint("PATCH", _ID, patch_cron, "Change a cron", CronPatch, answers.Cron, errors=(400, 404, 422)),
@@ -204,6 +213,6 @@ ENDPOINTS = (
         "Create a cron on a thread",
         CronCreate,
         answers.Cron,
-        errors=(400, 404, 422),
+        errors=(404, 422),
     ),
 )

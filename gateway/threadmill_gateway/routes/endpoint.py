@@ -26,12 +26,23 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """A header of an answer: what it says, and whether every such answer has it."""
+
+    name: str
+    description: str
+    always: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One method of one path. `body` and `answer` are types whose JSON schemas document the two; None: empty.
 
-    `problem` is the type of its error bodies, where that is not the API's usual one. `also` holds further statuses of
-    success and the types of their answers; `bare` those statuses of failure whose body is text without a content type.
-    `calls` False: no service is asked, so none can be missing. `refusal` words a refusal that comes before the handler.
+    `headers` are those of successes that have a body. `formats` holds further media types of the answer and its types
+    in them. `problem` is the type of its error bodies, where that is not the API's usual one. `also` holds further
+    statuses and the types of their bodies; `bare` those statuses of failure whose body may be text without a content
+    type instead. `calls` False: no service is asked, so none can be missing. `refusal` words a refusal that comes
+    before the handler.
     """
 
     method: str
@@ -46,6 +57,8 @@ class Endpoint:
     media_type: str = "application/json"
     problem: Any = None
     also: tuple[tuple[int, Any], ...] = ()
+    headers: tuple[Header, ...] = ()
+    formats: tuple[tuple[str, Any], ...] = ()
     bare: tuple[int, ...] = ()
     calls: bool = True
     refusal: Callable[[int, str], Response] = detail_response

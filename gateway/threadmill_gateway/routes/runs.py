@@ -14,7 +14,7 @@ from threadmill_gateway.errors import answering, refuse
 from threadmill_gateway.models import answers
 from threadmill_gateway.models.runs import NewRun, RunBatch, RunColumn, RunCreate, RunsCancel, StatelessRunCreate
 from threadmill_gateway.requests import INT32_MAX, path_id, query_count, query_list, read
-from threadmill_gateway.routes.endpoint import Endpoint, Query
+from threadmill_gateway.routes.endpoint import Endpoint, Header, Query
 from threadmill_gateway.routes.threads import load_thread
 from threadmill_gateway.run_requests import create_request
 from threadmill_gateway.webhooks import check_webhook
@@ -191,7 +191,7 @@ async def cancel_runs(request: Request, gateway: Gateway) -> Response:
 
 
 _THREAD = "/threads/{thread_id}/runs"
-_CREATE_ERRORS = (400, 404, 409, 422)
+CREATED = (Header("Content-Location", "Path of the run"),)
 ENDPOINTS = (
     Endpoint(
         "POST",
@@ -201,6 +201,7 @@ ENDPOINTS = (
         StatelessRunCreate,
         answers.Run,
         errors=(400, 404, 422),
+        headers=CREATED,
     ),
     Endpoint(
         "POST",
@@ -221,7 +222,16 @@ ENDPOINTS = (
         errors=(404, 422),
         query=(Query("action", "`interrupt` (default) or `rollback`"),),
     ),
-    Endpoint("POST", _THREAD, create_run, "Create a run on a thread", RunCreate, answers.Run, errors=_CREATE_ERRORS),
+    Endpoint(
+        "POST",
+        _THREAD,
+        create_run,
+        "Create a run on a thread",
+        RunCreate,
+        answers.Run,
+        errors=(400, 404, 409, 422),
+        headers=CREATED,
+    ),
     Endpoint(
         "GET",
         _THREAD,

@@ -227,6 +227,8 @@ async def _history(
 
 _STATE = "/threads/{thread_id}/state"
 _HISTORY = "/threads/{thread_id}/history"
+# 400: a factory that raises.
+_READ_ERRORS = (400, 404, 422)
 _SUBGRAPHS = Query("subgraphs", "Nest the states of pending subgraphs", {"type": "boolean", "default": False})
 ENDPOINTS = (
     Endpoint(
@@ -236,10 +238,16 @@ ENDPOINTS = (
         "Read the state at a checkpoint",
         StateAtCheckpoint,
         answers.ThreadState,
-        errors=(404, 422),
+        errors=_READ_ERRORS,
     ),
     Endpoint(
-        "GET", _STATE, get_state, "Read the state", answer=answers.ThreadState, errors=(404, 422), query=(_SUBGRAPHS,)
+        "GET",
+        _STATE,
+        get_state,
+        "Read the state",
+        answer=answers.ThreadState,
+        errors=_READ_ERRORS,
+        query=(_SUBGRAPHS,),
     ),
     Endpoint(
         "POST",
@@ -256,7 +264,7 @@ ENDPOINTS = (
         get_state_at,
         "Read the state at a checkpoint",
         answer=answers.ThreadState,
-        errors=(404, 422),
+        errors=_READ_ERRORS,
         query=(_SUBGRAPHS,),
     ),
     Endpoint(
@@ -265,7 +273,7 @@ ENDPOINTS = (
         get_history,
         "Read the history",
         answer=list[answers.ThreadState],
-        errors=(404, 422),
+        errors=_READ_ERRORS,
         query=(
             Query("limit", "At most so many states; none for 0 or less", {"type": "integer", "default": 1}),
             Query("before", "Checkpoint id, exclusive"),
@@ -278,6 +286,6 @@ ENDPOINTS = (
         "Search the history",
         HistorySearch,
         list[answers.ThreadState],
-        errors=(404, 422),
+        errors=_READ_ERRORS,
     ),
 )

@@ -132,16 +132,19 @@ async def list_namespaces(request: Request, gateway: Gateway) -> Response:
 
 
 _ITEMS = "/store/items"
+# 502: the embedder failed.
+_EMBEDDED_ERRORS = (400, 422, 502)
 ENDPOINTS = (
-    Endpoint("PUT", _ITEMS, put_item, "Write an item", ItemPut, status=204, errors=(400, 422), bare=(422,)),
+    Endpoint("PUT", _ITEMS, put_item, "Write an item", ItemPut, status=204, errors=_EMBEDDED_ERRORS, bare=(422,)),
     Endpoint(
         "GET",
         _ITEMS,
         get_item,
         "Read an item",
         answer=answers.Item | None,
-        errors=(400, 422),
-        bare=(400, 422),
+        errors=(422,),
+        bare=(422,),
+        also=((400, answers.KeyMissing),),
         query=(
             Query("namespace", "Labels joined by periods, or one label each time that it is repeated"),
             Query("key", "Key within the namespace"),
@@ -156,7 +159,7 @@ ENDPOINTS = (
         "Search items",
         ItemSearch,
         answers.Hits,
-        errors=(400, 422),
+        errors=_EMBEDDED_ERRORS,
         bare=(422,),
     ),
     Endpoint(

@@ -34,7 +34,7 @@ from threadmill_gateway.responses import (
     first_of,
     is_away,
 )
-from threadmill_gateway.routes.endpoint import Endpoint, Query
+from threadmill_gateway.routes.endpoint import Endpoint, Header, Query
 from threadmill_gateway.routes.runs import (
     NO_RUNS,
     REFUSALS,
@@ -309,8 +309,13 @@ def _thread_modes(request: Request) -> list[str]:
 
 _THREAD = "/threads/{thread_id}/runs"
 _RUN = _THREAD + "/{run_id}"
-_CREATE_ERRORS = (400, 404, 409, 422)
+# 502: a stream or wait that ended before it began.
+_CREATE_ERRORS = (400, 404, 409, 422, 502)
 _SSE = "text/event-stream"
+FOLLOWED = (
+    Header("Location", "Where to go on after the connection broke"),
+    Header("Content-Location", "Path of the run"),
+)
 GONE = Query("cancel_on_disconnect", "Cancel the run when the client goes", {"type": "boolean", "default": False})
 MODES = Query("stream_mode", "Only events of these modes", {"type": "array", "items": {"type": "string"}})
 ENDPOINTS = (
@@ -321,7 +326,8 @@ ENDPOINTS = (
         "Create a stateless run and wait",
         StatelessRunFollow,
         Any,
-        errors=(400, 404, 422),
+        errors=(400, 404, 422, 502),
+        headers=FOLLOWED,
     ),
     Endpoint(
         "POST",
@@ -330,10 +336,20 @@ ENDPOINTS = (
         "Create a stateless run and stream it",
         StatelessRunFollow,
         answers.StreamEvent,
-        errors=(400, 404, 422),
+        errors=(400, 404, 422, 502),
+        headers=FOLLOWED,
         media_type=_SSE,
     ),
-    Endpoint("POST", _THREAD + "/wait", wait_run, "Create a run and wait", RunFollow, Any, errors=_CREATE_ERRORS),
+    Endpoint(
+        "POST",
+        _THREAD + "/wait",
+        wait_run,
+        "Create a run and wait",
+        RunFollow,
+        Any,
+        errors=_CREATE_ERRORS,
+        headers=FOLLOWED,
+    ),
     Endpoint(
         "POST",
         _THREAD + "/stream",
@@ -342,17 +358,28 @@ ENDPOINTS = (
         RunFollow,
         answers.StreamEvent,
         errors=_CREATE_ERRORS,
+        headers=FOLLOWED,
         media_type=_SSE,
     ),
-    Endpoint("GET", _RUN + "/join", join_run, "Wait for a run", answer=Any, errors=(422,), query=(GONE,)),
+    Endpoint(
+        "GET",
+        _RUN + "/join",
+        join_run,
+        "Wait for a run",
+        answer=Any,
+        errors=(422, 502),
+        query=(GONE,),
+        headers=FOLLOWED,
+    ),
     Endpoint(
         "GET",
         _RUN + "/stream",
         join_stream,
         "Follow a run",
         answer=answers.StreamEvent,
-        errors=(422,),
+        errors=(422, 502),
         query=(MODES, GONE),
+        headers=FOLLOWED,
         media_type=_SSE,
     ),
     Endpoint(
@@ -362,7 +389,8 @@ ENDPOINTS = (
         "Cancel a run",
         status=202,
         also=((200, JsonObject),),
-        errors=(404, 422),
+        errors=(404, 422, 502),
+        headers=FOLLOWED,
         query=(
             Query("wait", "Answer 200 once the run has ended", {"type": "boolean", "default": False}),
             Query("action", "`interrupt` (default) or `rollback`"),
@@ -374,7 +402,7 @@ ENDPOINTS = (
         stream_thread,
         "Follow all runs of a thread",
         answer=answers.StreamEvent,
-        errors=(422,),
+        errors=(422, 502),
         query=(Query("stream_modes", "Comma-separated: run_modes, lifecycle, state_update"),),
         media_type=_SSE,
     ),

@@ -1,6 +1,7 @@
 """Health, info and metrics of the process."""
 
 import asyncio
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -131,11 +132,12 @@ def _metrics_document(stats: runs_pb2.QueueStats, gateway: Gateway) -> encode.Do
 
 
 _CHECK = Query("check_db", "Not 0: ask the services and their databases too", {"type": "integer", "default": 0})
+_OK = Endpoint(
+    "GET", "/ok", ok, "Health", answer=answers.Health, errors=(400,), query=(_CHECK,), also=((503, answers.Health),)
+)
 ENDPOINTS = (
-    Endpoint(
-        "GET", "/ok", ok, "Health", answer=answers.Health, errors=(400,), query=(_CHECK,), also=((503, answers.Health),)
-    ),
-    Endpoint("GET", "/", ok, "Health", answer=answers.Health, calls=False),
+    _OK,
+    replace(_OK, path="/"),
     Endpoint("GET", "/info", info, "Versions and abilities", answer=answers.Info, calls=False),
     Endpoint(
         "GET",
@@ -143,8 +145,8 @@ ENDPOINTS = (
         get_metrics,
         "Metrics",
         answer=str,
-        errors=(503,),
         query=(Query("format", "`json`, else Prometheus text"),),
         media_type="text/plain",
+        formats=(("application/json", answers.Metrics),),
     ),
 )

@@ -16,7 +16,7 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import answering, detail_response, http_of, refuse
 from threadmill_gateway.models import answers
 from threadmill_gateway.models.threads import ThreadCount, ThreadCreate, ThreadPatch, ThreadPrune, ThreadSearch, Ttl
-from threadmill_gateway.pagination import page_headers
+from threadmill_gateway.pagination import PAGE_HEADERS, page_headers
 from threadmill_gateway.requests import canonical_uuid, path_id, query_list, read
 from threadmill_gateway.routes.endpoint import Endpoint, Query
 from threadmill_gateway.run_requests import without_reserved
@@ -249,6 +249,7 @@ ENDPOINTS = (
         ThreadSearch,
         answers.rows_of(answers.Thread),
         errors=(400, 422),
+        headers=PAGE_HEADERS,
     ),
     Endpoint("POST", "/threads/count", count_threads, "Count threads", ThreadCount, int, errors=(422,)),
     Endpoint("POST", "/threads/prune", prune_threads, "Prune threads", ThreadPrune, answers.Pruned, errors=(422,)),
@@ -268,7 +269,7 @@ ENDPOINTS = (
         "Change a thread",
         ThreadPatch,
         answers.Thread,
-        errors=(400, 404, 409, 422),
+        errors=(404, 409, 422),
         also=((204, None),),
     ),
     Endpoint("DELETE", _ID, delete_thread, "Delete a thread", status=204, errors=(404, 422)),

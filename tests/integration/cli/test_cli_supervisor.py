@@ -30,9 +30,9 @@ class Lines(Output):
         self.up = asyncio.Event()
         self.lines: list[str] = []
 
-    def log(self, process: str, line: bytes) -> None:
-        self.lines.append(line.decode())
-        if line == b"up":
+    def log(self, process: str, *lines: bytes) -> None:
+        self.lines += [line.decode() for line in lines]
+        if b"up" in lines:
             self.up.set()
 
     async def ready(self) -> None:

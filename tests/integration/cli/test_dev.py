@@ -198,11 +198,13 @@ async def test_graph_that_does_not_load_is_named(start_dev: StartDev, config: Pa
     assert "no_such_library" in last
 
 
-async def test_one_broken_graph_does_not_stop_the_others(start_dev: StartDev, config: Path) -> None:
+async def test_broken_graphs_do_not_stop_the_others(start_dev: StartDev, config: Path) -> None:
     (config.parent / "broken.py").write_text("import no_such_library\n")
-    write_config(config, agent="./agent.py:graph", broken="./broken.py:graph")
+    (config.parent / "stops.py").write_text("raise KeyboardInterrupt\n")
+    names = {name: f"./{name}.py:graph" for name in ("agent", "broken", "stops", "gone")}
+    write_config(config, **names)
     dev = await start_dev("--no-reload")
-    await dev.until("not every graph")
+    await dev.until("gone: FileNotFoundError: there is no such file")
     await dev.until(READY)
     assert await shout(dev.url, "0195f000-0000-7000-8000-000000000004") == "HI!"
 

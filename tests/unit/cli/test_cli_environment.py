@@ -93,6 +93,10 @@ def test_settings_of_the_project_reach_their_process(plan: ServicePlan, project:
 
 
 def test_the_shell_replaces_what_we_would_guess(plan: ServicePlan, project: Project) -> None:
+    private = "THREADMILL_CORS_ALLOW_PRIVATE_NETWORK"
+    assert plan.gateway().env[private] == "true"
+    assert replace(plan, settings={"gateway": {private: "false"}}).gateway().env[private] == "false"
+    assert replace(plan, environment={private: "false"}).gateway().env[private] == "false"
     shell = {"LANGGRAPH_API_URL": "https://a.example", "THREADMILL_WEBHOOK_BASE_URL": "https://b.example"}
     set_up = replace(plan, environment=shell)
     assert "THREADMILL_API_URL" not in set_up.executor("executor", project, None).env

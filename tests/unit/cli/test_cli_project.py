@@ -53,6 +53,12 @@ def test_every_form_of_graph(tmp_path: Path) -> None:
     assert project.source_folders == (tmp_path,)
 
 
+def test_a_graph_whose_file_is_missing_does_not_stop_the_others(tmp_path: Path) -> None:
+    for others in (GRAPHS, {"module": "pkg.agent:graph"}):
+        project = load_project(write(tmp_path, {"graphs": {"gone": "./gone.py:graph", **others}}))
+        assert project.graphs == ("gone", *others)
+
+
 def test_env_from_object_and_from_file(tmp_path: Path) -> None:
     assert load_project(write(tmp_path, {"graphs": GRAPHS, "env": {"A": 1}})).env == {"A": "1"}
     (tmp_path / "keys.env").write_text("OPENAI_API_KEY=sk\n")

@@ -8,7 +8,7 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from threadmill_runs.executor.encoding import encode
-from threadmill_runs.executor.graphs.introspection import drawing, schemas, subgraph_schemas
+from threadmill_runs.executor.graphs.introspection import drawing, schemas, subgraphs
 
 
 class State(TypedDict):
@@ -142,11 +142,11 @@ async def test_xray_draws_as_many_levels_as_asked() -> None:
     assert inside == {0: ["child"], 1: ["child:inner"], 2: deepest, -1: deepest}
 
 
-async def test_subgraphs() -> None:
+async def test_subgraphs_by_namespace() -> None:
     graph = nested().compile()
-    assert set(await subgraph_schemas(graph, None, recurse=False)) == {"child"}
-    assert set(await subgraph_schemas(graph, None, recurse=True)) == {"child", "child|inner"}
-    assert set(await subgraph_schemas(graph, "child|inner", recurse=True)) == {"child|inner"}
-    assert await subgraph_schemas(graph, "nope", recurse=True) == {}
-    entry = (await subgraph_schemas(graph, "child", recurse=False))["child"]
+    assert set(await subgraphs(graph, None, recurse=False)) == {"child"}
+    assert set(await subgraphs(graph, None, recurse=True)) == {"child", "child|inner"}
+    assert set(await subgraphs(graph, "child|inner", recurse=True)) == {"child|inner"}
+    assert await subgraphs(graph, "nope", recurse=True) == {}
+    entry = schemas((await subgraphs(graph, "child", recurse=False))["child"])
     assert list(entry) == ["input_schema", "output_schema", "state_schema", "config_schema", "context_schema"]

@@ -212,9 +212,10 @@ async def test_a_failing_import_tells_where_and_spares_the_others(load_app: Load
             "bad.py": "import os\n\nraise RuntimeError('missing key')\n",
             "syntax.py": "def broken(:\n",
             "leaves.py": "import sys\nsys.exit(3)\n",
+            "interrupts.py": "raise KeyboardInterrupt\n",
         },
         graphs={"bad": "./bad.py:g", "syntax": "./syntax.py:g", "gone": "./gone.py:g", "pkg": "no_such_pkg.x:g",
-                "leaves": "./leaves.py:g", "good": "./good.py:graph"},
+                "leaves": "./leaves.py:g", "interrupts": "./interrupts.py:g", "good": "./good.py:graph"},
     )  # fmt: skip
     errors = {info.graph_id: info.error for info in app.describe()}
     assert errors["bad"].startswith("RuntimeError: missing key (")
@@ -224,6 +225,7 @@ async def test_a_failing_import_tells_where_and_spares_the_others(load_app: Load
     assert errors["gone"].startswith("FileNotFoundError: ")
     assert errors["pkg"].startswith("ModuleNotFoundError: No module named 'no_such_pkg'")
     assert errors["leaves"].startswith("SystemExit: 3")
+    assert errors["interrupts"].startswith("KeyboardInterrupt (")
     assert await use(app, "good") == {"n": 2}
 
 

@@ -32,6 +32,8 @@ from threadmill_protos.runs.v1 import (
 from threadmill_protos.store.v1 import store_pb2, store_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
+from .declared import is_declared
+
 THREAD_ID = "01a20214-0000-7000-8000-000000000001"
 RUN_ID = "01a20214-0000-7000-8000-000000000002"
 ASSISTANT_ID = "01d10e59-d4b4-51ec-8e94-9b2716b34de8"
@@ -39,6 +41,7 @@ CHECKPOINT_ID = "1ef4f797-8335-6428-8001-8a1503f9b875"
 STREAMS = frozenset({"StreamRun", "WaitRun", "StreamThread", "GetHistory"})
 # In a stream's script: the head of the answer leaves, after which gRPC itself does not repeat the call.
 HEAD = object()
+HOOKS = {"response": [is_declared]}
 NOW = Timestamp(seconds=1_790_000_000, nanos=123_456_789)
 NOW_TEXT = "2026-09-21T14:13:20.123456+00:00"
 
@@ -247,7 +250,7 @@ async def gateway(settings: GatewaySettings, services: Script) -> AsyncIterator[
 async def client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     """Requests straight into the app: whole responses only."""
     transport = httpx.ASGITransport(create_app(gateway))
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as opened:
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", event_hooks=HOOKS) as opened:
         yield opened
 
 
@@ -261,7 +264,9 @@ async def live_client(gateway: Gateway, folder: Path) -> AsyncIterator[httpx.Asy
         assert not serve.done()
         await asyncio.sleep(0)
     transport = httpx.AsyncHTTPTransport(uds=server.config.uds)
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=10) as opened:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://gateway", timeout=10, event_hooks=HOOKS
+    ) as opened:
         yield opened
         server.should_exit = True
         await serve

@@ -115,6 +115,29 @@ async def test_agents_are_searched(client: httpx.AsyncClient, script: Script) ->
     assert script.names().count("GetGraphSchemas") == 2
 
 
+@pytest.mark.parametrize(("any_config", "questions"), [(True, 2), (False, 4)])
+async def test_a_graph_that_no_factory_makes_is_asked_about_once(
+    client: httpx.AsyncClient, script: Script, any_config: bool, questions: int
+) -> None:
+    configs = [b'{"configurable":{"n":%d}}' % n for n in range(3)]
+    rows = [assistant_row(config_json=config) for config in (*configs, configs[0])] + [assistant_row(graph_id="other")]
+    found = graphs_pb2.JsonDocument(json=SCHEMAS.json, any_config=any_config)
+    script.on(SearchAssistants=assistants_pb2.SearchAssistantsResponse(assistants=rows), GetGraphSchemas=found)
+    agents = (await client.post("/agents/search", json={})).json()
+    assert [agent["capabilities"]["ap.io.messages"] for agent in agents] == [True] * 5
+    assert script.names().count("GetGraphSchemas") == questions
+
+
+async def test_each_config_of_a_factory_tells_what_its_graph_takes(client: httpx.AsyncClient, script: Script) -> None:
+    rows = [assistant_row(config_json=config) for config in (b'{"tags":["a"]}', b"{}", b'{"tags":["b"]}')]
+    script.on(
+        SearchAssistants=assistants_pb2.SearchAssistantsResponse(assistants=rows),
+        GetGraphSchemas=lambda asked: SCHEMAS if b"a" in asked.config_json[9:] else graphs_pb2.JsonDocument(json=b"{}"),
+    )
+    agents = (await client.post("/agents/search", json={})).json()
+    assert [agent["capabilities"]["ap.io.messages"] for agent in agents] == [True, False, False]
+
+
 async def test_agent_whose_graph_fails_claims_no_messages(client: httpx.AsyncClient, script: Script) -> None:
     script.on(GetAssistant=assistant_row(), GetGraphSchemas=reason("GRAPH_FAILED"))
     found = conforming("GET", "/agents/{agent_id}", await client.get("/agents/steps"))
@@ -141,6 +164,15 @@ async def test_unknown_agent(client: httpx.AsyncClient, script: Script, name: st
     assert response.status_code == 404
     found = conforming("GET", path, response)
     assert found == {"code": name.lower(), "message": "Agent not found.", "metadata": {}}
+
+
+async def test_agents_are_not_searched_with_get(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetAssistant=reason("INVALID_ASSISTANT"))
+    response = await client.get("/agents/search")
+    assert (response.status_code, response.json()) == (405, {"detail": "Method Not Allowed"})
+    assert response.headers["allow"] == "POST"
+    script.on(GetAssistant=assistant_row(graph_id="search"), GetGraphSchemas=SCHEMAS)
+    assert (await client.get("/agents/search")).status_code == 200
 
 
 async def test_run_is_created_on_a_thread(client: httpx.AsyncClient, script: Script) -> None:

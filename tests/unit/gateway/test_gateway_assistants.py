@@ -157,6 +157,20 @@ async def test_metadata_keys_of_the_server_are_dropped(client: httpx.AsyncClient
         assert script.last(method).metadata_json == b'{"a":1}'
 
 
+async def test_an_order_without_a_column_is_no_order(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(SearchAssistants=assistants_pb2.SearchAssistantsResponse())
+    await client.post("/assistants/search", json={"sort_order": "asc"})
+    asked = script.last("SearchAssistants")
+    assert (asked.sort_by, asked.sort_order) == (asked.SORT_BY_UNSPECIFIED, 2)
+
+
+async def test_a_name_may_be_empty(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(UpdateAssistant=assistant_row(name=""))
+    assert (await client.patch(BASE, json={"name": ""})).json()["name"] == ""
+    asked = script.last("UpdateAssistant")
+    assert (asked.HasField("name"), asked.name) == (True, "")
+
+
 async def test_count(client: httpx.AsyncClient, script: Script) -> None:
     script.on(CountAssistants=assistants_pb2.CountAssistantsResponse(count=2))
     assert (await client.post("/assistants/count", json={})).content == b"2"

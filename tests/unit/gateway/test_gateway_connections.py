@@ -97,6 +97,50 @@ async def test_a_head_that_is_too_large_is_431(gateway: Gateway, tmp_path: Path,
     assert found.endswith(b'{"detail":"Request Header Fields Too Large"}')
 
 
+@pytest.mark.parametrize("limit", [1000, 1_000_000])
+async def test_a_url_that_is_too_long_is_431(gateway: Gateway, tmp_path: Path, limit: int) -> None:
+    async with serving(gateway, tmp_path, http_max_header_bytes=limit) as server, server.connect() as client:
+        await client.send(b"GET /ok?" + b"x" * 70_000 + b" HTTP/1.1\r\nhost: gateway\r\n\r\n")
+        found = await client.rest()
+    assert found.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert found.endswith(b'{"detail":"Request Header Fields Too Large"}')
+
+
+@pytest.mark.parametrize("begun", [b"GARBAGE\r\n\r\n", b"GET /ok HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x00\xa5\x01"])
+async def test_what_is_no_http_is_400(gateway: Gateway, tmp_path: Path, begun: bytes) -> None:
+    async with serving(gateway, tmp_path) as server, server.connect() as client:
+        await client.send(begun)
+        found = await client.rest()
+    assert found.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/json\r\n" in found
+    assert found.endswith(b'{"detail":"Invalid HTTP request received."}')
+
+
+@pytest.mark.parametrize("method", [b"FOO", b"get", b"PROPFIND", b"M-SEARCH", b"TRACE"])
+async def test_unknown_methods_are_405_where_a_route_is(gateway: Gateway, tmp_path: Path, method: bytes) -> None:
+    """Twice on one connection: it is still good."""
+    async with serving(gateway, tmp_path) as server, server.connect() as client:
+        await client.send(ASK.replace(b"GET", method))
+        head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), SECONDS)
+        assert head.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+        assert b"allow: " in head
+        assert await client.reader.readexactly(31) == b'{"detail":"Method Not Allowed"}'
+        await client.send(ASK.replace(b"GET /ok", method + b" /nowhere"))
+        assert await client.answer() == b"HTTP/1.1 404 Not Found"
+        await client.send(ASK)
+        assert await client.answer() == b"HTTP/1.1 200 OK"
+
+
+async def test_a_body_is_never_taken_for_a_method(gateway: Gateway, tmp_path: Path) -> None:
+    """A response that is complete before its request: what follows is still the body."""
+    async with serving(gateway, tmp_path) as server, server.connect() as client:
+        await client.send(b"POST /nowhere HTTP/1.1\r\nhost: gateway\r\ncontent-length: 9\r\n\r\n")
+        assert await client.answer() == b"HTTP/1.1 404 Not Found"
+        await client.send(b"FOO /nope")
+        await client.send(ASK)
+        assert await client.answer() == b"HTTP/1.1 200 OK"
+
+
 @pytest.mark.parametrize("body", [b"", b'{"metadata":'])
 async def test_a_body_that_does_not_come_is_408(gateway: Gateway, tmp_path: Path, body: bytes) -> None:
     async with serving(gateway, tmp_path) as server, server.connect() as client:

@@ -12,9 +12,17 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import TABLE
 from threadmill_gateway.settings import GatewaySettings
 
-from .gateway_script import THREAD_ID, Script, open_gateway
+from .gateway_script import ASSISTANT_ID, CHECKPOINT_ID, THREAD_ID, Script, assistant_row, open_gateway, thread_row
+from .reasons import reason
 
 GENERIC = "/threads/count"  # an endpoint that overrides no reason
+
+
+@pytest.fixture
+def undeclared(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A client that takes from `GENERIC` what its service never answers."""
+    client.event_hooks = {}
+    return client
 
 
 def domain_error(code: grpc.StatusCode, name: str) -> DomainError:
@@ -25,11 +33,11 @@ def domain_error(code: grpc.StatusCode, name: str) -> DomainError:
     return Raised("the service's message")
 
 
-@pytest.mark.parametrize("reason", sorted(set(TABLE) - {code.name for code in grpc.StatusCode}))
-async def test_every_reason_has_its_status_and_text(client: httpx.AsyncClient, script: Script, reason: str) -> None:
-    script.on(CountThreads=domain_error(grpc.StatusCode.FAILED_PRECONDITION, reason))
-    status, text = TABLE[reason]
-    response = await client.post(GENERIC, json={})
+@pytest.mark.parametrize("name", sorted(set(TABLE) - {code.name for code in grpc.StatusCode}))
+async def test_every_reason_has_its_status_and_text(undeclared: httpx.AsyncClient, script: Script, name: str) -> None:
+    script.on(CountThreads=domain_error(grpc.StatusCode.FAILED_PRECONDITION, name))
+    status, text = TABLE[name]
+    response = await undeclared.post(GENERIC, json={})
     assert (response.status_code, response.json()) == (status, {"detail": text or "the service's message"})
 
 
@@ -44,10 +52,10 @@ async def test_every_reason_has_its_status_and_text(client: httpx.AsyncClient, s
     ],
 )
 async def test_unknown_reason_falls_back_to_the_status(
-    client: httpx.AsyncClient, script: Script, code: grpc.StatusCode, status: int
+    undeclared: httpx.AsyncClient, script: Script, code: grpc.StatusCode, status: int
 ) -> None:
     script.on(CountThreads=domain_error(code, "SOMETHING_NEW"))
-    assert (await client.post(GENERIC, json={})).status_code == status
+    assert (await undeclared.post(GENERIC, json={})).status_code == status
 
 
 async def test_unavailable_service_is_503(client: httpx.AsyncClient, script: Script) -> None:
@@ -112,3 +120,41 @@ async def test_body_above_the_limit_is_refused_by_length_and_by_count(gateway: G
         counted = await client.post("/threads", content=chunks())  # type: ignore[arg-type]
     assert declared.status_code == counted.status_code == 413
     assert declared.json() == {"detail": "Request Entity Too Large"}
+
+
+STATE = f"/threads/{THREAD_ID}/state"
+ITEM = {"namespace": ["a"], "key": "k", "value": {}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "method_of_the_service", "reason_given", "status"),
+    [
+        ("GET", f"/assistants/{ASSISTANT_ID}/graph", None, "DrawGraph", "USER_ERROR", 400),
+        ("GET", f"/assistants/{ASSISTANT_ID}/schemas", None, "GetGraphSchemas", "USER_ERROR", 400),
+        ("GET", f"/assistants/{ASSISTANT_ID}/subgraphs", None, "ListSubgraphs", "USER_ERROR", 400),
+        ("GET", f"/assistants/{ASSISTANT_ID}/subgraphs/a", None, "ListSubgraphs", "USER_ERROR", 400),
+        ("GET", STATE, None, "GetState", "USER_ERROR", 400),
+        ("GET", f"{STATE}/{CHECKPOINT_ID}", None, "GetState", "USER_ERROR", 400),
+        ("POST", f"{STATE}/checkpoint", {"checkpoint": {}}, "GetState", "USER_ERROR", 400),
+        ("GET", f"/threads/{THREAD_ID}/history", None, "GetHistory", "USER_ERROR", 400),
+        ("POST", f"/threads/{THREAD_ID}/history", {}, "GetHistory", "USER_ERROR", 400),
+        ("GET", "/agents/steps/schemas", None, "GetGraphSchemas", "USER_ERROR", 422),
+        ("PUT", "/store/items", ITEM, "Batch", "EMBEDDING_FAILED", 502),
+        ("POST", "/store/items/search", {"namespace_prefix": ["a"], "query": "q"}, "Batch", "EMBEDDING_FAILED", 502),
+        ("POST", "/store/items/search", {"namespace_prefix": ["a"], "query": "q"}, "Batch", "INDEX_MISMATCH", 503),
+        ("GET", "/metrics?format=json", None, "GetQueueStats", "UNAVAILABLE", 503),
+    ],
+)
+async def test_failures_of_user_code_are_declared(
+    client: httpx.AsyncClient,
+    script: Script,
+    method: str,
+    path: str,
+    body: object,
+    method_of_the_service: str,
+    reason_given: str,
+    status: int,
+) -> None:
+    """`client` holds each answer against the OpenAPI document."""
+    script.on(GetAssistant=assistant_row(), GetThread=thread_row(), **{method_of_the_service: reason(reason_given)})
+    assert (await client.request(method, path, json=body)).status_code == status

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from threadmill_protos.runs.v1 import assistants_pb2 as threadmill_dot_runs_dot_v1_dot_assistants__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fthreadmill/runs/v1/graphs.proto\x12\x12threadmill.runs.v1\x1a#threadmill/runs/v1/assistants.proto\"\x1c\n\x0cJsonDocument\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"\x17\n\x15\x44\x65scribeGraphsRequest\"C\n\x16\x44\x65scribeGraphsResponse\x12)\n\x06graphs\x18\x01 \x03(\x0b\x32\x19.threadmill.runs.v1.Graph\"I\n\x0cGraphRequest\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x02 \x01(\x0cJ\x04\x08\x03\x10\x04R\x0c\x61ssistant_id\"W\n\x10\x44rawGraphRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x12\n\nxray_depth\x18\x02 \x01(\x05\"k\n\x14ListSubgraphsRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0f\n\x07recurse\x18\x03 \x01(\x08\"\x81\x01\n\x0fGetStateRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63heckpoint_json\x18\x03 \x01(\x0c\x12\x11\n\tsubgraphs\x18\x04 \x01(\x08\"\x97\x01\n\x12UpdateStateRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x13\n\x0bvalues_json\x18\x03 \x01(\x0c\x12\x0f\n\x07\x61s_node\x18\x04 \x01(\t\x12\x17\n\x0f\x63heckpoint_json\x18\x05 \x01(\x0c\"u\n\x16\x42ulkUpdateStateRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x17\n\x0fsupersteps_json\x18\x03 \x01(\x0c\"\xab\x01\n\x11GetHistoryRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x04 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\x17\n\x0f\x63heckpoint_json\x18\x06 \x01(\x0c\")\n\x12GetHistoryResponse\x12\x13\n\x0bstates_json\x18\x01 \x03(\x0c\x32\xe6\x05\n\x06Graphs\x12g\n\x0e\x44\x65scribeGraphs\x12).threadmill.runs.v1.DescribeGraphsRequest\x1a*.threadmill.runs.v1.DescribeGraphsResponse\x12U\n\x0fGetGraphSchemas\x12 .threadmill.runs.v1.GraphRequest\x1a .threadmill.runs.v1.JsonDocument\x12S\n\tDrawGraph\x12$.threadmill.runs.v1.DrawGraphRequest\x1a .threadmill.runs.v1.JsonDocument\x12[\n\rListSubgraphs\x12(.threadmill.runs.v1.ListSubgraphsRequest\x1a .threadmill.runs.v1.JsonDocument\x12Q\n\x08GetState\x12#.threadmill.runs.v1.GetStateRequest\x1a .threadmill.runs.v1.JsonDocument\x12W\n\x0bUpdateState\x12&.threadmill.runs.v1.UpdateStateRequest\x1a .threadmill.runs.v1.JsonDocument\x12_\n\x0f\x42ulkUpdateState\x12*.threadmill.runs.v1.BulkUpdateStateRequest\x1a .threadmill.runs.v1.JsonDocument\x12]\n\nGetHistory\x12%.threadmill.runs.v1.GetHistoryRequest\x1a&.threadmill.runs.v1.GetHistoryResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fthreadmill/runs/v1/graphs.proto\x12\x12threadmill.runs.v1\x1a#threadmill/runs/v1/assistants.proto\"0\n\x0cJsonDocument\x12\x0c\n\x04json\x18\x01 \x01(\x0c\x12\x12\n\nany_config\x18\x02 \x01(\x08\"\x17\n\x15\x44\x65scribeGraphsRequest\"C\n\x16\x44\x65scribeGraphsResponse\x12)\n\x06graphs\x18\x01 \x03(\x0b\x32\x19.threadmill.runs.v1.Graph\"I\n\x0cGraphRequest\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x02 \x01(\x0cJ\x04\x08\x03\x10\x04R\x0c\x61ssistant_id\"W\n\x10\x44rawGraphRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x12\n\nxray_depth\x18\x02 \x01(\x05\"k\n\x14ListSubgraphsRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0f\n\x07recurse\x18\x03 \x01(\x08\"\x81\x01\n\x0fGetStateRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63heckpoint_json\x18\x03 \x01(\x0c\x12\x11\n\tsubgraphs\x18\x04 \x01(\x08\"\x97\x01\n\x12UpdateStateRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x13\n\x0bvalues_json\x18\x03 \x01(\x0c\x12\x0f\n\x07\x61s_node\x18\x04 \x01(\t\x12\x17\n\x0f\x63heckpoint_json\x18\x05 \x01(\x0c\"u\n\x16\x42ulkUpdateStateRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x17\n\x0fsupersteps_json\x18\x03 \x01(\x0c\"\xab\x01\n\x11GetHistoryRequest\x12/\n\x05graph\x18\x01 \x01(\x0b\x32 .threadmill.runs.v1.GraphRequest\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x04 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x05 \x01(\x0c\x12\x17\n\x0f\x63heckpoint_json\x18\x06 \x01(\x0c\")\n\x12GetHistoryResponse\x12\x13\n\x0bstates_json\x18\x01 \x03(\x0c\x32\xe6\x05\n\x06Graphs\x12g\n\x0e\x44\x65scribeGraphs\x12).threadmill.runs.v1.DescribeGraphsRequest\x1a*.threadmill.runs.v1.DescribeGraphsResponse\x12U\n\x0fGetGraphSchemas\x12 .threadmill.runs.v1.GraphRequest\x1a .threadmill.runs.v1.JsonDocument\x12S\n\tDrawGraph\x12$.threadmill.runs.v1.DrawGraphRequest\x1a .threadmill.runs.v1.JsonDocument\x12[\n\rListSubgraphs\x12(.threadmill.runs.v1.ListSubgraphsRequest\x1a .threadmill.runs.v1.JsonDocument\x12Q\n\x08GetState\x12#.threadmill.runs.v1.GetStateRequest\x1a .threadmill.runs.v1.JsonDocument\x12W\n\x0bUpdateState\x12&.threadmill.runs.v1.UpdateStateRequest\x1a .threadmill.runs.v1.JsonDocument\x12_\n\x0f\x42ulkUpdateState\x12*.threadmill.runs.v1.BulkUpdateStateRequest\x1a .threadmill.runs.v1.JsonDocument\x12]\n\nGetHistory\x12%.threadmill.runs.v1.GetHistoryRequest\x1a&.threadmill.runs.v1.GetHistoryResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,27 +33,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'threadmill.runs.v1.graphs_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JSONDOCUMENT']._serialized_start=92
-  _globals['_JSONDOCUMENT']._serialized_end=120
-  _globals['_DESCRIBEGRAPHSREQUEST']._serialized_start=122
-  _globals['_DESCRIBEGRAPHSREQUEST']._serialized_end=145
-  _globals['_DESCRIBEGRAPHSRESPONSE']._serialized_start=147
-  _globals['_DESCRIBEGRAPHSRESPONSE']._serialized_end=214
-  _globals['_GRAPHREQUEST']._serialized_start=216
-  _globals['_GRAPHREQUEST']._serialized_end=289
-  _globals['_DRAWGRAPHREQUEST']._serialized_start=291
-  _globals['_DRAWGRAPHREQUEST']._serialized_end=378
-  _globals['_LISTSUBGRAPHSREQUEST']._serialized_start=380
-  _globals['_LISTSUBGRAPHSREQUEST']._serialized_end=487
-  _globals['_GETSTATEREQUEST']._serialized_start=490
-  _globals['_GETSTATEREQUEST']._serialized_end=619
-  _globals['_UPDATESTATEREQUEST']._serialized_start=622
-  _globals['_UPDATESTATEREQUEST']._serialized_end=773
-  _globals['_BULKUPDATESTATEREQUEST']._serialized_start=775
-  _globals['_BULKUPDATESTATEREQUEST']._serialized_end=892
-  _globals['_GETHISTORYREQUEST']._serialized_start=895
-  _globals['_GETHISTORYREQUEST']._serialized_end=1066
-  _globals['_GETHISTORYRESPONSE']._serialized_start=1068
-  _globals['_GETHISTORYRESPONSE']._serialized_end=1109
-  _globals['_GRAPHS']._serialized_start=1112
-  _globals['_GRAPHS']._serialized_end=1854
+  _globals['_JSONDOCUMENT']._serialized_end=140
+  _globals['_DESCRIBEGRAPHSREQUEST']._serialized_start=142
+  _globals['_DESCRIBEGRAPHSREQUEST']._serialized_end=165
+  _globals['_DESCRIBEGRAPHSRESPONSE']._serialized_start=167
+  _globals['_DESCRIBEGRAPHSRESPONSE']._serialized_end=234
+  _globals['_GRAPHREQUEST']._serialized_start=236
+  _globals['_GRAPHREQUEST']._serialized_end=309
+  _globals['_DRAWGRAPHREQUEST']._serialized_start=311
+  _globals['_DRAWGRAPHREQUEST']._serialized_end=398
+  _globals['_LISTSUBGRAPHSREQUEST']._serialized_start=400
+  _globals['_LISTSUBGRAPHSREQUEST']._serialized_end=507
+  _globals['_GETSTATEREQUEST']._serialized_start=510
+  _globals['_GETSTATEREQUEST']._serialized_end=639
+  _globals['_UPDATESTATEREQUEST']._serialized_start=642
+  _globals['_UPDATESTATEREQUEST']._serialized_end=793
+  _globals['_BULKUPDATESTATEREQUEST']._serialized_start=795
+  _globals['_BULKUPDATESTATEREQUEST']._serialized_end=912
+  _globals['_GETHISTORYREQUEST']._serialized_start=915
+  _globals['_GETHISTORYREQUEST']._serialized_end=1086
+  _globals['_GETHISTORYRESPONSE']._serialized_start=1088
+  _globals['_GETHISTORYRESPONSE']._serialized_end=1129
+  _globals['_GRAPHS']._serialized_start=1132
+  _globals['_GRAPHS']._serialized_end=1874
 # @@protoc_insertion_point(module_scope)

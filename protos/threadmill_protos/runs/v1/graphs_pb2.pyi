@@ -26,16 +26,20 @@ class JsonDocument(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JSON_FIELD_NUMBER: _builtins.int
+    ANY_CONFIG_FIELD_NUMBER: _builtins.int
     json: _builtins.bytes
     """The document."""
+    any_config: _builtins.bool
+    """Of GetGraphSchemas: the answer for every config, because no factory makes the graph."""
     def __init__(
         self,
         *,
         json: _builtins.bytes = ...,
+        any_config: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_config", b"any_config", "json", b"json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ def load_embeddings(config: IndexConfig) -> Embeddings:
             return _own(config)
         provider, _, model = config.embed.partition(":")
         return _provided(provider, model)
-    except (Exception, SystemExit) as error:  # user code and providers raise whatever they like
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # user code and providers raise whatever they like
         raise ConfigError(f"{config.path}: `store.index.embed` cannot be used: {describe_failure(error)}") from error
 
 

@@ -66,6 +66,11 @@ class GraphRegistry:
         if loaded.source is None:
             raise GraphFailed(f"Graph '{graph_id}' could not be loaded: {loaded.error}")
 
+    def is_made_anew(self, graph_id: str) -> bool:
+        """Whether a factory makes the graph for each use, by its config. Raises as `require`."""
+        self.require(graph_id)
+        return isinstance(self._loaded[graph_id].source, Factory)
+
     @asynccontextmanager
     async def open(
         self,
@@ -95,7 +100,7 @@ class GraphRegistry:
 def _load(spec: GraphSpec) -> _Loaded:
     try:
         return _Loaded(spec, _resolve(spec.graph_id, load_object(spec)))
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         text = describe_failure(error)
         log.error("graph_import_failed", graph_id=spec.graph_id, error=text, exc_info=error)
         return _Loaded(spec, None, text)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -19,7 +20,7 @@ from threadmill_protos.threads.v1 import threads_pb2
 from threadmill_runs.executor.checkpoints.update_saver import UpdateSaver
 from threadmill_runs.executor.encoding import decode, encode
 from threadmill_runs.executor.graphs.errors import StateContended, UserError
-from threadmill_runs.executor.graphs.introspection import drawing, schemas, subgraph_schemas
+from threadmill_runs.executor.graphs.introspection import AnyProtocol, Schema, drawing, schemas, subgraphs
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state import SaverFactory, Subject, ThreadStates
 from threadmill_runs.executor.graphs.state_view import interrupts_by_task, thread_state
@@ -61,6 +62,10 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
         self._store = store
         self._update_saver_factory = update_saver_factory
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # One thread: many that build schemas would take the interpreter away from runs.
+        self._builder = ThreadPoolExecutor(1, thread_name_prefix="schemas")
+        # Of graphs that no factory makes; there are as many as langgraph.json declares.
+        self._schemas: dict[str, bytes] = {}
 
     async def DescribeGraphs(  # noqa: N802 - gRPC's name
         self, request: graphs_pb2.DescribeGraphsRequest, context: Context
@@ -75,12 +80,22 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
     async def GetGraphSchemas(  # noqa: N802 - gRPC's name
         self, request: graphs_pb2.GraphRequest, context: Context
     ) -> graphs_pb2.JsonDocument:
-        """Schemas of one graph."""
+        """Schemas of one graph, built once unless a factory makes it."""
+        if request.graph_id in self._schemas:
+            return graphs_pb2.JsonDocument(json=self._schemas[request.graph_id], any_config=True)
 
         async def answer(graph: AnyPregel, config: RunnableConfig) -> object:
-            return {"graph_id": request.graph_id, **schemas(graph)}
+            return {"graph_id": request.graph_id, **await self._describe(graph)}
 
-        return await self._ask(request, answer)
+        found = await self._ask(request, answer)
+        if not self._registry.is_made_anew(request.graph_id):
+            self._schemas[request.graph_id] = found.json
+            found.any_config = True
+        return found
+
+    async def _describe(self, graph: AnyProtocol) -> dict[str, Schema | None]:
+        """Schemas of a graph, built while its user loop goes on."""
+        return await asyncio.get_running_loop().run_in_executor(self._builder, schemas, graph)
 
     async def DrawGraph(  # noqa: N802 - gRPC's name
         self, request: graphs_pb2.DrawGraphRequest, context: Context
@@ -98,7 +113,8 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
         """Schemas of subgraphs."""
 
         async def answer(graph: AnyPregel, config: RunnableConfig) -> object:
-            return await subgraph_schemas(graph, request.namespace or None, request.recurse)
+            found = await subgraphs(graph, request.namespace or None, request.recurse)
+            return {name: await self._describe(subgraph) for name, subgraph in found.items()}
 
         return await self._ask(request.graph, answer)
 
