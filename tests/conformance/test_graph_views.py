@@ -46,11 +46,11 @@ async def hitl(runtime):
     accesses.append(runtime.access_context)
     opened.append("entered")
     try:
-        yield make()
+        yield build()
     finally:
         opened.append("left")
 
-def make():
+def build():
     builder = StateGraph(State)
     builder.add_node("prep", lambda state: {"log": ["prep"]})
     builder.add_node("ask", lambda state: {"log": [interrupt("?")]})
@@ -58,7 +58,7 @@ def make():
     builder.add_edge("prep", "ask")
     return builder
 
-fixed = make().compile(name="fixed")
+fixed = build().compile(name="fixed")
 
 def refuses(config):
     raise LookupError("no key for " + config["configurable"]["user"])
