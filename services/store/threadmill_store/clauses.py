@@ -89,21 +89,23 @@ def matches(prefix: Labels, suffix: Labels) -> str:
 
 
 def _scope(depth: int) -> dict[str, str]:
+    """Whether an item is below a prefix of so many labels: for a search in INSERTION order, and for any other."""
     if depth == 0:
-        return {"SCOPE": "cardinality(:prefix::text[]) = 0", "INSERTION": "item.id"}
+        everywhere = "cardinality(:prefix::text[]) = 0"
+        return {"SCOPE": everywhere, "WITHIN": everywhere, "INSERTION": "item.id"}
     if depth > ORDERED_DEPTHS:
+        within = f"item.namespace >= :prefix::text[] AND item.namespace < store.following(:prefix::text[], {depth})"
         # Not `item.id`, whose index the planner would walk through the whole store for the first few of a page.
-        beyond = f"store.following(:prefix::text[], {depth})"
-        return {
-            "SCOPE": f"item.namespace >= :prefix::text[] AND item.namespace < {beyond}",
-            "INSERTION": "item.id + 0",
-        }
-    # Not `=`: the order by a constant is no order to the planner, and it would walk through the store here too.
-    label = f"item.namespace[1 : {depth}]"
-    condition = f"{label} >= :prefix::text[] AND {label} <= :prefix::text[]"
-    if depth > 1:
-        condition += f" AND cardinality(item.namespace) >= {depth}"
-    return {"SCOPE": condition, "INSERTION": f"{label}, item.id"}
+        return {"SCOPE": within, "WITHIN": within, "INSERTION": "item.id + 0"}
+    first = f"item.namespace[1 : {depth}]"
+    long_enough = f" AND cardinality(item.namespace) >= {depth}" if depth > 1 else ""
+    return {
+        # Not `=`: the order by a constant is no order to the planner, and it would walk through the store here too.
+        "SCOPE": f"{first} >= :prefix::text[] AND {first} <= :prefix::text[]{long_enough}",
+        # For `=` it knows best how many there are, which decides how to join them.
+        "WITHIN": f"{first} = :prefix::text[]{long_enough}",
+        "INSERTION": f"{first}, item.id",
+    }
 
 
 @lru_cache(maxsize=512)

@@ -1,5 +1,6 @@
 -- Searches by meaning. EMBEDDING stands for the type that vectors are compared as, such as vector(1536): the index is
--- one of that very expression. SCOPE, INSERTION and MEETS are as in items.sql.
+-- one of that very expression. SCOPE, INSERTION and MEETS are as in items.sql; WITHIN is
+-- SCOPE without the order.
 
 -- name: search_nearest(prefix, contained, names, operands, vector, embedder, candidates, limit, offset)
 -- The page of the live items that meet all conditions, by the similarity of their nearest vector, as far as the index
@@ -13,7 +14,7 @@ WITH nearest AS MATERIALIZED (
     JOIN store.item ON item.id = item_embedding.item_id AND item.version = item_embedding.version
     CROSS JOIN LATERAL (SELECT item.value::jsonb AS document OFFSET 0) AS parsed
     WHERE item_embedding.embedder_id = :embedder::int
-        AND SCOPE
+        AND WITHIN
         AND (item.expires_at IS NULL OR item.expires_at > now())
         AND MEETS
     ORDER BY item_embedding.embedding::EMBEDDING <=> :vector::text::EMBEDDING
@@ -52,7 +53,7 @@ WITH ranked AS MATERIALIZED (
     JOIN store.item ON item.id = item_embedding.item_id AND item.version = item_embedding.version
     CROSS JOIN LATERAL (SELECT item.value::jsonb AS document OFFSET 0) AS parsed
     WHERE item_embedding.embedder_id = :embedder::int
-        AND SCOPE
+        AND WITHIN
         AND (item.expires_at IS NULL OR item.expires_at > now())
         AND MEETS
     GROUP BY item.id
