@@ -25,6 +25,13 @@ class ReservedNamespace(DomainError):
     reason = "RESERVED_NAMESPACE"
 
 
+class UnsupportedOperator(DomainError):
+    """A filter compares by what is no operator."""
+
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "UNSUPPORTED_OPERATOR"
+
+
 class IndexMismatch(DomainError):
     """The application wants semantic search and Postgres cannot serve it: pgvector is missing, for instance."""
 
@@ -63,4 +70,5 @@ __all__ = [
     "InvalidArgument",
     "InvalidNamespace",
     "ReservedNamespace",
+    "UnsupportedOperator",
 ]

@@ -8,6 +8,8 @@ from threadmill_store.domain import Condition, Delete, Get, Labels, ListNamespac
 from threadmill_store.errors import EmptyNamespace, InvalidArgument, InvalidNamespace, ReservedNamespace
 
 MAX_OPS = 1000
+# Each is text of a statement.
+MAX_CONDITIONS = 200
 # Namespace and key are an entry of a B-tree, which holds 2704 bytes; each label costs up to 8 of them on top.
 MAX_IDENTITY_BYTES = 2000
 LABEL_OVERHEAD_BYTES = 8
@@ -33,6 +35,8 @@ def check(op: Op) -> None:
         case Search():
             _check_labels(op.prefix)
             _check_page(op.limit, op.offset)
+            if len(op.conditions) > MAX_CONDITIONS:
+                raise InvalidArgument(f"a filter has at most {MAX_CONDITIONS} conditions, not {len(op.conditions)}")
             for condition in op.conditions:
                 _check_condition(condition)
         case ListNamespaces():
@@ -91,7 +95,7 @@ def _check_page(limit: int, offset: int) -> None:
 
 
 def _check_condition(condition: Condition) -> None:
-    if "\0" in condition.key:
+    if any("\0" in name for name in (condition.key, *condition.below)):
         raise InvalidArgument(f"Filter key {condition.key!r} must not contain NUL characters")
     try:
         orjson.loads(condition.operand)
