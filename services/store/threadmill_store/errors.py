@@ -32,6 +32,13 @@ class UnsupportedOperator(DomainError):
     reason = "UNSUPPORTED_OPERATOR"
 
 
+class TooSlow(DomainError):
+    """The database needed longer for a batch than the settings allow; nothing was written."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "STATEMENT_TIMEOUT"
+
+
 class IndexMismatch(DomainError):
     """The application wants semantic search and Postgres cannot serve it: pgvector is missing, for instance."""
 
@@ -70,5 +77,6 @@ __all__ = [
     "InvalidArgument",
     "InvalidNamespace",
     "ReservedNamespace",
+    "TooSlow",
     "UnsupportedOperator",
 ]

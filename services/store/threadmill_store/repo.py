@@ -11,7 +11,7 @@ from threadmill_chassis.postgres import Connection, load_queries
 
 from threadmill_store.clauses import WILDCARD, filter_parameters, matches, queries, search_parameters, search_queries
 from threadmill_store.domain import Delete, Get, Item, Labels, ListNamespaces, Put, Search
-from threadmill_store.errors import InvalidArgument
+from threadmill_store.errors import InvalidArgument, TooSlow
 from threadmill_store.rows import beyond, identity_parameters, item_of, put_parameters
 from threadmill_store.schema import QUERIES, TEMPLATES
 
@@ -33,6 +33,19 @@ def refusals() -> Iterator[None]:
         raise InvalidArgument("JSON must not contain NUL characters (\\u0000)") from error
     except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
         raise InvalidArgument(f"the data cannot be stored or compared: {error}") from error
+
+
+@contextmanager
+def in_time(seconds: float) -> Iterator[None]:
+    """Turns the end of a statement that took too long into TooSlow. For within a session: to wait for one in vain is
+    another matter."""
+    try:
+        yield
+    except (TimeoutError, asyncpg.QueryCanceledError) as error:
+        raise TooSlow(
+            f"the database needed longer than {seconds:g} seconds; a longer prefix or a condition of equality makes a"
+            " search quicker"
+        ) from error
 
 
 class ItemRepo:
