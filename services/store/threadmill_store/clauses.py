@@ -155,10 +155,22 @@ def _kind(operand: bytes) -> str:
 
 
 def _contained(conditions: Sequence[Condition]) -> str | None:
-    # Null equals a missing key, which containment does not find.
-    found = {
-        condition.key: orjson.Fragment(condition.operand)
-        for condition in conditions
-        if condition.operator == "eq" and not condition.below and condition.operand.strip() not in UNFINDABLE
-    }
+    """The equalities as one document, which values that meet them contain."""
+    found: dict[str, Any] = {}
+    lists = {(one.key, *one.below) for one in conditions if one.operator == "array"}
+    for one in conditions:
+        path = (one.key, *one.below)
+        in_list = any(path[:length] in lists for length in range(1, len(path)))
+        # Null equals a missing key, which containment does not find.
+        if one.operator == "eq" and not in_list and one.operand.strip() not in UNFINDABLE:
+            _place(found, path, orjson.Fragment(one.operand))
     return orjson.dumps(found).decode() if found else None
+
+
+def _place(document: dict[str, Any], path: Labels, value: orjson.Fragment) -> None:
+    *way, last = path
+    for key in way:
+        document = document.setdefault(key, {})
+        if not isinstance(document, dict):
+            return  # that the value there equals something whole is asked for already
+    document.setdefault(last, value)
