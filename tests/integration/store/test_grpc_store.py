@@ -197,7 +197,9 @@ async def test_refusals_are_langgraphs_own_errors(api: Any) -> None:
         await api.asearch(NS, filter={"a": {"$in": []}})
     with pytest.raises(ValueError, match=r"Unsupported operator: \$in"):
         await api.asearch(NS, filter={"a": {"b": {"$in": []}}})
-    with pytest.raises(ValueError, match=r"the value of 'k' must not contain the character U\+0000, as it does at 'v.1'"):
+    with pytest.raises(
+        ValueError, match=r"the value of 'k' must not contain the character U\+0000, as it does at 'v.1'"
+    ):
         await api.aput(NS, "k", {"v": ["", "\0"]})
     with pytest.raises(ValueError, match=r"the filter on 'a' must not contain the character U\+0000"):
         await api.asearch(NS, filter={"a": "\0"})
