@@ -123,7 +123,6 @@ def _meets(shapes: tuple[Shape, ...], *, indexed: bool) -> str:
 
 
 def _clause(shape: Shape, names: Sequence[str], operand: str) -> str:
-    """Order exists between two numbers and between two strings (by code point); nothing else is before or after."""
     path = names[0] if len(names) == 1 else f"ARRAY[{', '.join(names)}]"
     arrow = "->" if len(names) == 1 else "#>"
     found = f"(parsed.document {arrow} {path})"
@@ -137,21 +136,18 @@ def _clause(shape: Shape, names: Sequence[str], operand: str) -> str:
         case Shape("array"):
             length = f"CASE WHEN jsonb_typeof({found}) = 'array' THEN jsonb_array_length({found}) END"
             return f"{length} = {operand}::int"
-        case Shape(operator, "number"):
-            return f"(jsonb_typeof({found}) = 'number' AND {found} {COMPARISONS[operator]} {operand})"
-        case Shape(operator, "string"):
+        case Shape(operator):
             text = f"(parsed.document {arrow}> {path})"
-            return (
-                f"(jsonb_typeof({found}) = 'string'"
-                f" AND {text} COLLATE \"C\" {COMPARISONS[operator]} ({operand} #>> '{{}}'))"
-            )
-        case _:
-            return f"(false AND {found} = {operand})"
+            return _ordered(COMPARISONS[operator], shape.kind, found, text, operand)
 
 
-def _kind(operand: bytes) -> str:
-    first = operand.lstrip()[:1]
-    return "string" if first == b'"' else "number" if first in b"-0123456789" else "other"
+def _ordered(sign: str, kind: str, found: str, text: str, operand: str) -> str:
+    """Order exists between two numbers and between two strings (by code point); nothing else is before or after."""
+    if kind == "number":
+        return f"(jsonb_typeof({found}) = 'number' AND {found} {sign} {operand})"
+    if kind == "string":
+        return f"(jsonb_typeof({found}) = 'string' AND {text} COLLATE \"C\" {sign} ({operand} #>> '{{}}'))"
+    return f"(false AND {found} = {operand})"
 
 
 def _contained(conditions: Sequence[Condition]) -> str | None:

@@ -203,9 +203,9 @@ async def test_refusals_are_langgraphs_own_errors(api: Any) -> None:
         await api.aput(NS, "k", {"v": ["", "\0"]})
     with pytest.raises(ValueError, match=r"the filter on 'a' must not contain the character U\+0000"):
         await api.asearch(NS, filter={"a": "\0"})
-    with pytest.raises(ValueError, match="the value of 'k'.*nan"):
+    with pytest.raises(ValueError, match=r"the value of 'k'.*nan"):
         await api.aput(NS, "k", {"v": float("nan")})
-    with pytest.raises(ValueError, match="the value of 'k'.*64-bit"):
+    with pytest.raises(ValueError, match=r"the value of 'k'.*64-bit"):
         await api.aput(NS, "k", {"v": 2**64})
     with pytest.raises(TypeError, match="'k'"):
         await api.aput(NS, "k", {"v": object()})

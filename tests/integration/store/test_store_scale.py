@@ -194,18 +194,18 @@ async def test_the_index_finds_almost_all_of_the_nearest(large: Large) -> None:
 
 
 async def test_a_search_by_meaning_reads_the_vectors_index_alone(large: Large) -> None:
-    class Watching(Explaining):
-        plans: list[str] = []
+    plans = []
 
+    class Watching(Explaining):
         async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
             await super().fetch(sql, *arguments)
-            self.plans.append(self.plan)
+            plans.append(self.plan)
             return list(await large.connection.fetch(sql, *arguments))
 
     watching = Watching(large.connection)
     found = await large.semantic.search(watching, large.index, Search(()), large.query)  # type: ignore[arg-type]
     assert len(found) == 10
-    [text] = watching.plans
+    [text] = plans
     assert "item_embedding_nearest_1" in text
     assert "Seq Scan" not in text
 

@@ -84,7 +84,8 @@ async def test_each_operator_compares_like_with_like(
 
 NESTED: dict[str, dict[str, Any]] = {
     "both": {"nest": {"q": 1, "r": 2}}, "two": {"nest": {"q": 2}}, "none": {}, "five": {"nest": 5},
-    "list": {"l": [{"x": 1, "y": 2}, 3]}, "empty": {"nest": {}}, "one": {"nest": {"q": 1}}, "null": {"nest": {"q": None}},
+    "list": {"l": [{"x": 1, "y": 2}, 3]}, "empty": {"nest": {}}, "one": {"nest": {"q": 1}},
+    "null": {"nest": {"q": None}},
     "positions": {"nest": [1], "l": {"0": {"x": 1}, "1": 3}},
 }  # fmt: skip
 
@@ -188,7 +189,7 @@ async def test_a_search_that_takes_too_long_says_so(start: Any) -> None:
     async with start(postgres_statement_timeout_seconds=0.3) as service:
         async with service.application.pool.acquire() as other, other.transaction():
             await other.execute("LOCK TABLE store.item IN ACCESS EXCLUSIVE MODE")
-            with pytest.raises(grpc.aio.AioRpcError, match="needed longer than 0.3 seconds") as caught:
+            with pytest.raises(grpc.aio.AioRpcError, match=r"needed longer than 0\.3 seconds") as caught:
                 await service.found(["n"])
         assert reason_of(caught.value) == "STATEMENT_TIMEOUT"
         assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
