@@ -150,6 +150,11 @@ def _ordered(sign: str, kind: str, found: str, text: str, operand: str) -> str:
     return f"(false AND {found} = {operand})"
 
 
+def _kind(operand: bytes) -> str:
+    first = operand.lstrip()[:1]
+    return "string" if first == b'"' else "number" if first in b"-0123456789" else "other"
+
+
 def _contained(conditions: Sequence[Condition]) -> str | None:
     """The equalities as one document, which values that meet them contain."""
     found: dict[str, Any] = {}
@@ -166,7 +171,8 @@ def _contained(conditions: Sequence[Condition]) -> str | None:
 def _place(document: dict[str, Any], path: Labels, value: orjson.Fragment) -> None:
     *way, last = path
     for key in way:
-        document = document.setdefault(key, {})
-        if not isinstance(document, dict):
+        inner = document.setdefault(key, {})
+        if not isinstance(inner, dict):
             return  # that the value there equals something whole is asked for already
+        document = inner
     document.setdefault(last, value)

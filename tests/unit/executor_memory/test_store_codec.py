@@ -133,7 +133,7 @@ def test_filters_become_conditions() -> None:
         ("a", "OPERATOR_MATCH", b'{"x":1}'),
         ("b", "OPERATOR_GTE", b"1"),
         ("b", "OPERATOR_LT", b"3"),
-        ("c", "OPERATOR_UNSPECIFIED", b"null"),
+        ("c", "OPERATOR_EQ", b"null"),
     ]
 
 

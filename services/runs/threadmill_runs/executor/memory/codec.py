@@ -87,7 +87,8 @@ def _encode_search(op: SearchOp) -> store_pb2.SearchOp:
 def _conditions(key: str, wanted: Any) -> list[store_pb2.FilterCondition]:
     if not (isinstance(wanted, dict) and any(str(name).startswith("$") for name in wanted)):
         # Objects, in lists too, are patterns, in which the service finds operators further down.
-        operator = store_pb2.FilterCondition.OPERATOR_MATCH if isinstance(wanted, dict | list | tuple) else None
+        nested = isinstance(wanted, dict | list | tuple)
+        operator = store_pb2.FilterCondition.OPERATOR_MATCH if nested else store_pb2.FilterCondition.OPERATOR_EQ
         return [store_pb2.FilterCondition(key=key, operator=operator, value_json=encode_operand(wanted, key))]
     for operator in wanted:
         if operator not in OPERATORS:
