@@ -1,7 +1,7 @@
 """What an operation must fulfil before it reaches the database."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from threadmill_store.errors import EmptyNamespace, InvalidArgument, InvalidName
 MAX_OPS = 1000
 # Each is text of a statement.
 MAX_CONDITIONS = 200
+MAX_NAMES = 1000
 # Namespace and key are an entry of a B-tree, which holds 2704 bytes; each label costs up to 8 of them on top.
 MAX_IDENTITY_BYTES = 2000
 LABEL_OVERHEAD_BYTES = 8
@@ -40,10 +41,7 @@ def check(op: Op) -> None:
         case Search():
             _check_labels(op.prefix)
             _check_page(op.limit, op.offset)
-            if len(op.conditions) > MAX_CONDITIONS:
-                raise InvalidArgument(f"a filter has at most {MAX_CONDITIONS} conditions, not {len(op.conditions)}")
-            for condition in op.conditions:
-                _check_condition(condition)
+            _check_conditions(op.conditions)
         case ListNamespaces():
             _check_labels(op.prefix)
             _check_labels(op.suffix)
@@ -98,6 +96,15 @@ def _size(namespace: Labels) -> int:
 def _check_page(limit: int, offset: int) -> None:
     if limit < 0 or offset < 0:
         raise InvalidArgument(f"limit and offset must be at least 0, not {limit} and {offset}")
+
+
+def _check_conditions(conditions: Sequence[Condition]) -> None:
+    if len(conditions) > MAX_CONDITIONS:
+        raise InvalidArgument(f"a filter has at most {MAX_CONDITIONS} conditions, not {len(conditions)}")
+    if sum(1 + len(condition.below) for condition in conditions) > MAX_NAMES:
+        raise InvalidArgument(f"a filter names at most {MAX_NAMES} keys, those on the way to each value included")
+    for condition in conditions:
+        _check_condition(condition)
 
 
 def _check_condition(condition: Condition) -> None:

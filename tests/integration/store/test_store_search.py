@@ -86,7 +86,8 @@ NESTED: dict[str, dict[str, Any]] = {
     "both": {"nest": {"q": 1, "r": 2}}, "two": {"nest": {"q": 2}}, "none": {}, "five": {"nest": 5},
     "list": {"l": [{"x": 1, "y": 2}, 3]}, "empty": {"nest": {}}, "one": {"nest": {"q": 1}},
     "null": {"nest": {"q": None}},
-    "positions": {"nest": [1], "l": {"0": {"x": 1}, "1": 3}},
+    "positions": {"nest": [1], "l": {"0": {"x": 1}, "1": 3}}, "deep": {"a": {"b": {"c": 1, "d": 2}, "e": 3}},
+    "lists": {"a": [{"c": 1}], "nest": [[{"q": 1}]]},
 }  # fmt: skip
 
 
@@ -106,6 +107,10 @@ NESTED: dict[str, dict[str, Any]] = {
         ("l", [3, {"x": 1}], []),
         ("l", [{"x": 1}], []),
         ("l", {"0": {"x": 1}}, ["positions"]),
+        ("a", {"b": {"c": 1}}, ["deep"]),
+        ("a", {"b": {"c": {"$lt": 2}, "x": None}, "e": 3}, ["deep"]),
+        ("a", {"0": {"c": 1}}, []),
+        ("nest", [[{"q": 1}]], ["lists"]),
     ],
 )
 async def test_a_pattern_fits_what_has_at_least_its_keys(
@@ -133,6 +138,11 @@ async def test_conditions_hold_together_whatever_their_order_and_number(service:
     for order in (conditions, conditions[::-1]):
         assert await service.found(["n"], conditions=order) == ["4"]
     assert await service.found(["n"], conditions=[where("n", 8, LTE)] * 200, limit=1) == ["0"]
+    for levels, opening, closing in ((200, "[", "]"), (100, '{"x":', "}")):
+        deep = orjson.loads(opening * levels + "1" + closing * levels)
+        assert await service.found(["n"], conditions=[where("n", deep, MATCH)]) == []
+    with pytest.raises(grpc.aio.AioRpcError, match="names at most 1000 keys"):
+        await service.found(["n"], conditions=[where("n", orjson.loads("[" * 99 + "{}" + "]" * 99), MATCH)])
     with pytest.raises(grpc.aio.AioRpcError, match="at most 200 conditions, not 201"):
         await service.found(["n"], conditions=[where("n", 1)] * 201)
 

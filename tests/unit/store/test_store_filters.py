@@ -55,6 +55,9 @@ def test_a_pattern_is_taken_apart_into_conditions_on_single_values() -> None:
         (("k", "a"), "ne", 5),
         (("k", "b"), "eq", None),
     ]
+    assert parts([[1], [[2]]]) == [(("k",), "eq", [[1], [[2]]])]
+    assert parts({"a": {"b": {"c": 1}}}) == [(("k", "a", "b"), "object", None), (("k", "a", "b", "c"), "eq", 1)]
+    assert parts({"0": {}}) == [(("k",), "object", None), (("k", "0"), "object", None)]
     assert parts([{"a": 1}, 2]) == [
         (("k",), "array", 2),
         (("k", "0"), "object", None),
