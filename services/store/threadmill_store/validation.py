@@ -124,8 +124,8 @@ def _check_text(document: str, subject: str) -> None:
     with suppress(orjson.JSONDecodeError):
         place = next(_with_nul(orjson.loads(document), ()), None)
         if place is not None:
-            where = f" at {'.'.join(place)!r}" if place else ""
-            raise InvalidArgument(f"{subject} must not contain the character U+0000, as it does{where}")
+            where = f", as it does at {'.'.join(place)!r}" if place else ""
+            raise InvalidArgument(f"{subject} must not contain the character U+0000{where}")
 
 
 def _with_nul(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

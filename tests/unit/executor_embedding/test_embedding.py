@@ -162,6 +162,25 @@ def test_an_embedder_that_cannot_be_loaded_stops_the_start(tmp_path: Path, embed
         ({"fields": []}, "store.index.fields"),
         ({"fields": "text"}, "store.index.fields"),
         ({"fields": [""]}, "store.index.fields"),
+        *(
+            ({"fields": ["text", path]}, "is no path")
+            for path in (
+                "a[",
+                "..",
+                "a..b",
+                ".a",
+                "a.",
+                "$.",
+                "[0]",
+                "a[x]",
+                "a[]",
+                "{}",
+                "{a,}",
+                "a{",
+                "a[0]b",
+                "a\0[",
+            )
+        ),
         ({"distance": "l2"}, "store.index.distance"),
     ],
 )
@@ -171,6 +190,25 @@ def test_a_wrong_section_is_refused_by_the_name_of_its_key(tmp_path: Path, secti
 
 
 @pytest.mark.parametrize("document", [{}, {"store": None}, {"store": {}}, {"store": {"ttl": {}}}])
+def test_every_form_of_path_is_taken(tmp_path: Path) -> None:
+    paths = [
+        "$",
+        "text",
+        "a.b",
+        "$.a",
+        "n[*].text",
+        "l[0]",
+        "l[-1]",
+        "a[0][1]",
+        "*",
+        "a.*",
+        "{a,b.c}",
+        "a.{b,c}",
+        "x y",
+    ]
+    assert config(tmp_path, fields=paths).fields == tuple(paths)
+
+
 def test_without_a_section_there_is_no_index(tmp_path: Path, document: Any) -> None:
     (tmp_path / "langgraph.json").write_text(json.dumps(document))
     assert read_index(tmp_path / "langgraph.json") is None
