@@ -74,12 +74,14 @@ async def store_search(server: Recorder) -> None:
         {},
         {"s": {"$gt": "abb"}}, {"nest": {"$eq": {"q": 1}}}, {"nest": {}}, {"nest": {"q": {"$ne": 1}}},
         {"nest": {"q": {"$gte": 1}}}, {"nest": {"q": None}}, {"nest": {"q": 1, "r": 1}},
-        {"l": [{"x": 1}, 2]}, {"l": [{"x": 1, "y": {"$lt": 3}}, 2]}, {"l": [{"x": 1}]}, {"l": [2, {"x": 1}]}, {"l": [[]]},
+        {"l": [{"x": 1}, 2]}, {"l": [{"x": 1, "y": {"$lt": 3}}, 2]}, {"l": [{"x": 1}]}, {"l": [2, {"x": 1}]},
+        {"l": [[]]},
     )  # fmt: skip
     for condition in filters:
         await server.post("/store/items/search", {"namespace_prefix": [root], "filter": condition})
     queries: tuple[dict[str, Any], ...] = (
-        {}, {"limit": 2}, {"limit": 2.0}, {"limit": 2.5}, {"offset": 1.0}, {"limit": 2, "offset": 2}, {"offset": 99}, {"query": "abc"}, {"query": None, "filter": None},
+        {}, {"limit": 2}, {"limit": 2.0}, {"limit": 2.5}, {"offset": 1.0},
+        {"limit": 2, "offset": 2}, {"offset": 99}, {"query": "abc"}, {"query": None, "filter": None},
         {"refresh_ttl": True}, {"namespace_prefix": [root, "mem"]}, {"namespace_prefix": [root, "me"]},
         {"namespace_prefix": [root, "mem", "u1"]}, {"limit": 5000}, {"limit": "x"}, {"offset": "x"}, {"filter": []},
         {"namespace_prefix": "x"}, {"namespace_prefix": ["a.b"]}, {"limit": None}, {"unknown": 1},

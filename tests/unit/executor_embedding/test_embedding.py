@@ -189,7 +189,6 @@ def test_a_wrong_section_is_refused_by_the_name_of_its_key(tmp_path: Path, secti
         config(tmp_path, **section)
 
 
-@pytest.mark.parametrize("document", [{}, {"store": None}, {"store": {}}, {"store": {"ttl": {}}}])
 def test_every_form_of_path_is_taken(tmp_path: Path) -> None:
     paths = [
         "$",
@@ -209,6 +208,7 @@ def test_every_form_of_path_is_taken(tmp_path: Path) -> None:
     assert config(tmp_path, fields=paths).fields == tuple(paths)
 
 
+@pytest.mark.parametrize("document", [{}, {"store": None}, {"store": {}}, {"store": {"ttl": {}}}])
 def test_without_a_section_there_is_no_index(tmp_path: Path, document: Any) -> None:
     (tmp_path / "langgraph.json").write_text(json.dumps(document))
     assert read_index(tmp_path / "langgraph.json") is None
