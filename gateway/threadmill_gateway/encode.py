@@ -43,15 +43,20 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def dumps(value: Any) -> bytes:
-    """A client's value as JSON. NUL characters go: Postgres can store them in no text.
+    """A client's value as JSON. NUL characters go: Postgres can store them in no text. 422 as `exact`."""
+    encoded = exact(value)
+    return _NUL.sub(rb"\1", encoded) if b"\\u0000" in encoded else encoded
+
+
+def exact(value: Any) -> bytes:
+    """A client's value as JSON, for a service that refuses NUL characters itself.
 
     422 for what is nested too deeply (254 levels): what was read can have more levels than what can be written.
     """
     try:
-        encoded = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError as error:
         raise refuse(422, "The JSON in the request body is nested too deeply") from error
-    return _NUL.sub(rb"\1", encoded) if b"\\u0000" in encoded else encoded
 
 
 def document_response(

@@ -35,6 +35,8 @@ TABLE: Mapping[str, tuple[int, str | None]] = {
     "INVALID_NAMESPACE": (422, None),
     "EMPTY_NAMESPACE": (400, None),
     "RESERVED_NAMESPACE": (400, None),
+    "UNSUPPORTED_OPERATOR": (400, None),
+    "STATEMENT_TIMEOUT": (504, None),
     "EMBEDDING_FAILED": (502, None),
     "EMBEDDER_UNAVAILABLE": (503, None),
     "INDEX_MISMATCH": (503, None),

@@ -50,6 +50,48 @@ async def test_search_finds_below_a_prefix_by_content(client: LangGraphClient, r
         await keys(filter={"n": {"$in": [1]}})
 
 
+async def test_a_nested_filter_fits_what_has_at_least_its_keys(client: LangGraphClient, root: str) -> None:
+    for key, value in {"a": {"q": 1, "r": 2}, "b": {"q": 2}, "c": {"q": 1}}.items():
+        await client.store.put_item([root], key, {"nest": value})
+
+    async def keys(condition: object) -> list[str]:
+        return [item["key"] for item in (await client.store.search_items([root], filter={"nest": condition}))["items"]]
+
+    assert await keys({"q": 1}) == ["a", "c"]
+    assert await keys({"q": {"$gt": 1}}) == ["b"]
+    assert await keys({"$eq": {"q": 1}}) == ["c"]
+    with pytest.raises(BadRequestError, match=r"Unsupported operator: \$in"):
+        await keys({"q": {"$in": [1]}})
+
+
+async def test_what_postgres_cannot_hold_is_refused_with_its_place(http: httpx.AsyncClient, root: str) -> None:
+    for value, place in (({"t": {"u": ["a\0b"]}}, "t.u.0"), ({"k\0": 1}, "k\0")):
+        refused = await http.put("/store/items", json={"namespace": [root], "key": "k", "value": value})
+        expected = f"the value of 'k' must not contain the character U+0000, as it does at {place!r}"
+        assert (refused.status_code, refused.json()["detail"]) == (422, expected)
+    found = await http.post("/store/items/search", json={"namespace_prefix": [root], "filter": {"t": "\0"}})
+    assert (found.status_code, found.json()["detail"]) == (
+        422,
+        "the filter on 't' must not contain the character U+0000",
+    )
+
+
+async def test_a_whole_number_may_be_written_as_a_float(
+    client: LangGraphClient, http: httpx.AsyncClient, root: str
+) -> None:
+    for key in ("a", "b", "c"):
+        await client.store.put_item([root, key], "k", {})
+    found = await http.post("/store/items/search", json={"namespace_prefix": [root], "limit": 2.0, "offset": 1.0})
+    assert [item["namespace"][1] for item in found.json()["items"]] == ["b", "c"]
+    assert (
+        len((await http.post("/store/items/search", json={"namespace_prefix": [root], "limit": 0})).json()["items"])
+        == 3
+    )
+    listed = await http.post("/store/namespaces", json={"prefix": [root], "limit": 2.0})
+    assert len(listed.json()["namespaces"]) == 2
+    assert (await http.post("/store/items/search", json={"namespace_prefix": [root], "limit": 2.5})).status_code == 422
+
+
 async def test_namespaces_are_listed_by_prefix_suffix_and_depth(client: LangGraphClient, root: str) -> None:
     for labels in ([root, "u1", "mem"], [root, "u1", "mem", "deep"], [root, "u2", "mem"], [root, "u2", "else"]):
         await client.store.put_item(labels, "k", {})

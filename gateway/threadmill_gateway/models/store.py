@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from threadmill_gateway.models.base import Absent, JsonObject, Model, Offset
+from threadmill_gateway.models.base import Absent, Integer, JsonObject, Model, Offset
 from threadmill_gateway.requests import INT32_MAX
 
 
@@ -30,7 +30,7 @@ class ItemSearch(Model):
 
     namespace_prefix: list[str] = Field(default_factory=list)
     filter: JsonObject | None = None
-    limit: Annotated[int, Field(ge=0, le=INT32_MAX)] = 10
+    limit: Annotated[Integer, Field(ge=0, le=INT32_MAX)] = 10
     offset: Offset = 0
     query: str | None = None
     refresh_ttl: bool | None = None
@@ -42,5 +42,5 @@ class NamespaceSearch(Model):
     prefix: Absent[list[str]] = None
     suffix: Absent[list[str]] = None
     max_depth: Absent[Offset] = None
-    limit: Annotated[int, Field(ge=0, le=INT32_MAX)] = 100
+    limit: Annotated[Integer, Field(ge=0, le=INT32_MAX)] = 100
     offset: Offset = 0

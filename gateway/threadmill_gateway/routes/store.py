@@ -25,6 +25,8 @@ OPERATORS = {
     "$lte": store_pb2.FilterCondition.OPERATOR_LTE,
 }
 
+OPERATOR_MATCH = store_pb2.FilterCondition.OPERATOR_MATCH
+
 
 async def put_item(request: Request, gateway: Gateway) -> Response:
     """Writes an item."""
@@ -32,7 +34,7 @@ async def put_item(request: Request, gateway: Gateway) -> Response:
     _check_labels(body.namespace)
     _check_writable(body.namespace)
     put = store_pb2.PutOp(
-        namespace=body.namespace, key=body.key, value_json=encode.dumps(body.value), ttl_minutes=body.ttl
+        namespace=body.namespace, key=body.key, value_json=encode.exact(body.value), ttl_minutes=body.ttl
     )
     # Null is an answer, "for ever"; only what is absent is left to the server's default.
     put.keep_forever = body.ttl is None and "ttl" in body.model_fields_set
@@ -97,7 +99,8 @@ async def search_items(request: Request, gateway: Gateway) -> Response:
 
 
 def conditions(given: JsonObject) -> Iterator[store_pb2.FilterCondition]:
-    """The conditions of a filter: a plain value means equality, an object with `$` keys holds operators."""
+    """The conditions of a filter: an object with `$` keys holds operators; one without is a pattern, which may hold
+    operators further down; any other value means equality."""
     for key, wanted in given.items():
         if isinstance(wanted, dict) and any(name.startswith("$") for name in wanted):
             for name, operand in wanted.items():
@@ -105,13 +108,14 @@ def conditions(given: JsonObject) -> Iterator[store_pb2.FilterCondition]:
                     raise refuse(400, f"Unsupported operator: {name}")
                 yield _condition(key, OPERATORS[name], operand)
         else:
-            yield _condition(key, store_pb2.FilterCondition.OPERATOR_EQ, wanted)
+            nested = isinstance(wanted, dict | list)
+            yield _condition(key, OPERATOR_MATCH if nested else store_pb2.FilterCondition.OPERATOR_EQ, wanted)
 
 
 def _condition(
     key: str, operator: store_pb2.FilterCondition.Operator.ValueType, operand: Any
 ) -> store_pb2.FilterCondition:
-    return store_pb2.FilterCondition(key=key, operator=operator, value_json=encode.dumps(operand))
+    return store_pb2.FilterCondition(key=key, operator=operator, value_json=encode.exact(operand))
 
 
 async def list_namespaces(request: Request, gateway: Gateway) -> Response:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from threadmill_chassis.postgres import Connection, Pool, connection, transaction
 
 from threadmill_store.domain import Delete, Get, Item, ListNamespaces, Op, Put, Result, Search
-from threadmill_store.repo import ItemRepo, refusals
+from threadmill_store.repo import ItemRepo, in_time, refusals
 from threadmill_store.semantic.repo import SemanticRepo
 from threadmill_store.semantic.vectors import Vectorizer, Vectors
 from threadmill_store.settings import StoreSettings
@@ -45,17 +45,29 @@ class Memory:
         vectors = await self._vectors(ops, puts)
         with refusals():
             async with self._session(ops, writes) as acquired:
-                results, stale = await self._read(acquired, ops, vectors)
-                if len(deletes) > 1 or (deletes and puts):
-                    await self._items.lock(acquired, writes)
-                if deletes:
-                    await self._items.delete(acquired, deletes)
-                if puts:
-                    await self._put(acquired, puts, vectors)
-                if stale:
-                    # Last in its transaction: it takes locks without waiting, but would hold them while writes wait.
-                    await self._items.refresh(acquired, stale)
+                with in_time(self._settings.postgres_statement_timeout_seconds):
+                    results, stale = await self._read(acquired, ops, vectors)
+                    await self._write(acquired, writes, puts, deletes, vectors)
+                    if stale:
+                        # Last in its transaction: it takes locks without waiting, but would hold them while writes
+                        # wait.
+                        await self._items.refresh(acquired, stale)
         return results
+
+    async def _write(
+        self,
+        acquired: Connection,
+        writes: Sequence[Put | Delete],
+        puts: Sequence[Put],
+        deletes: Sequence[Delete],
+        vectors: Vectors | None,
+    ) -> None:
+        if len(deletes) > 1 or (deletes and puts):
+            await self._items.lock(acquired, writes)
+        if deletes:
+            await self._items.delete(acquired, deletes)
+        if puts:
+            await self._put(acquired, puts, vectors)
 
     def _session(self, ops: Sequence[Op], writes: Sequence[Put | Delete]) -> AbstractAsyncContextManager[Connection]:
         """One statement needs no transaction around it, whatever it writes; nor do reads."""

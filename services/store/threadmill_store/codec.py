@@ -18,7 +18,8 @@ from threadmill_store.domain import (
     Result,
     Search,
 )
-from threadmill_store.errors import InvalidArgument
+from threadmill_store.errors import InvalidArgument, UnsupportedOperator
+from threadmill_store.patterns import conditions_of
 
 OPERATORS: dict[int, Operator] = {
     store_pb2.FilterCondition.OPERATOR_UNSPECIFIED: "eq",
@@ -70,7 +71,7 @@ def _decode_put(put: store_pb2.PutOp) -> Put:
 def _decode_search(search: store_pb2.SearchOp) -> Search:
     return Search(
         prefix=tuple(search.namespace_prefix),
-        conditions=tuple(_decode_condition(condition) for condition in search.conditions),
+        conditions=tuple(one for condition in search.conditions for one in _decode_condition(condition)),
         limit=search.limit,
         offset=search.offset,
         query=search.query,
@@ -78,11 +79,13 @@ def _decode_search(search: store_pb2.SearchOp) -> Search:
     )
 
 
-def _decode_condition(condition: store_pb2.FilterCondition) -> Condition:
+def _decode_condition(condition: store_pb2.FilterCondition) -> list[Condition]:
+    if condition.operator == store_pb2.FilterCondition.OPERATOR_MATCH:
+        return conditions_of(condition.key, condition.value_json)
     operator = OPERATORS.get(condition.operator)
     if operator is None:
-        raise InvalidArgument(f"Unsupported operator: {condition.operator}")
-    return Condition(condition.key, operator, condition.value_json)
+        raise UnsupportedOperator(f"Unsupported operator: {condition.operator}")
+    return [Condition(condition.key, operator, condition.value_json)]
 
 
 def _decode_listing(listing: store_pb2.ListNamespacesOp) -> ListNamespaces:

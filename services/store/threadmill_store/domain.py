@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Literal
 
 Labels = tuple[str, ...]
-Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte"]
+# `object` and `array` ask for the type alone, an array's with its length.
+Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "object", "array"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,15 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A relation that the value of a top-level key must stand in; a missing key is null."""
+    """A relation that the value of a key must stand in; a missing key is null."""
 
+    # Of the top level.
     key: str
     operator: Operator
     # JSON text.
     operand: bytes
+    # Keys, and positions in arrays, on the way further down.
+    below: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)

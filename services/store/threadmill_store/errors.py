@@ -25,6 +25,20 @@ class ReservedNamespace(DomainError):
     reason = "RESERVED_NAMESPACE"
 
 
+class UnsupportedOperator(DomainError):
+    """A filter compares by what is no operator."""
+
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "UNSUPPORTED_OPERATOR"
+
+
+class TooSlow(DomainError):
+    """The database needed longer for a batch than the settings allow; nothing was written."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "STATEMENT_TIMEOUT"
+
+
 class IndexMismatch(DomainError):
     """The application wants semantic search and Postgres cannot serve it: pgvector is missing, for instance."""
 
@@ -63,4 +77,6 @@ __all__ = [
     "InvalidArgument",
     "InvalidNamespace",
     "ReservedNamespace",
+    "TooSlow",
+    "UnsupportedOperator",
 ]

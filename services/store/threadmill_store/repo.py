@@ -9,23 +9,15 @@ import asyncpg
 import orjson
 from threadmill_chassis.postgres import Connection, load_queries
 
+from threadmill_store.clauses import WILDCARD, filter_parameters, matches, queries, search_parameters, search_queries
 from threadmill_store.domain import Delete, Get, Item, Labels, ListNamespaces, Put, Search
-from threadmill_store.errors import InvalidArgument
-from threadmill_store.rows import (
-    beyond,
-    filter_parameters,
-    identity_parameters,
-    item_of,
-    page_parameters,
-    put_parameters,
-)
-from threadmill_store.schema import QUERIES
+from threadmill_store.errors import InvalidArgument, TooSlow
+from threadmill_store.rows import beyond, identity_parameters, item_of, put_parameters
+from threadmill_store.schema import QUERIES, TEMPLATES
 
 # Advisory locks of writing batches: a number of our own, and few enough that no batch fills the lock table.
 LOCK_CLASS = 0x7E57
 LOCK_BUCKETS = 256
-# Stands for any one label in a pattern of namespaces.
-WILDCARD = "*"
 
 
 @contextmanager
@@ -41,6 +33,19 @@ def refusals() -> Iterator[None]:
         raise InvalidArgument("JSON must not contain NUL characters (\\u0000)") from error
     except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
         raise InvalidArgument(f"the data cannot be stored or compared: {error}") from error
+
+
+@contextmanager
+def in_time(seconds: float) -> Iterator[None]:
+    """Turns the end of a statement that took too long into TooSlow. For within a session: to wait for one in vain is
+    another matter."""
+    try:
+        yield
+    except (TimeoutError, asyncpg.QueryCanceledError) as error:
+        raise TooSlow(
+            f"the database needed longer than {seconds:g} seconds; a longer prefix or a condition of equality makes a"
+            " search quicker"
+        ) from error
 
 
 class ItemRepo:
@@ -61,10 +66,10 @@ class ItemRepo:
 
     async def search(self, connection: Connection, search: Search) -> list[Item]:
         """Live items below a prefix that meet all conditions, in insertion order."""
-        page = page_parameters(search)
+        templates, parameters = search_queries("items", search), search_parameters(search)
         if not search.conditions:
-            return [item_of(row) async for row in self._queries.search_items(connection, **page)]
-        rows = self._queries.filter_items(connection, **page, **filter_parameters(search.conditions))
+            return [item_of(row) async for row in templates.search_items(connection, **parameters)]
+        rows = templates.filter_items(connection, **parameters, **filter_parameters(search.conditions))
         return [item_of(row) async for row in rows]
 
     async def list_namespaces(self, connection: Connection, listing: ListNamespaces) -> list[Labels]:
@@ -86,17 +91,18 @@ class ItemRepo:
 
     def _listing(self, listing: ListNamespaces) -> tuple[Any, dict[str, Any]]:
         """The query that serves the patterns best, and its own parameters: a label that it can look for."""
+        templates = queries(TEMPLATES / "namespaces.sql", MATCHES=matches(listing.prefix, listing.suffix))
         literals = [position for position, label in enumerate(listing.suffix) if label != WILDCARD]
         if literals:
             label, distance = listing.suffix[literals[-1]], len(listing.suffix) - 1 - literals[-1]
             if distance == 0:
-                return self._queries.list_namespaces_ending, {"last": label}
-            return self._queries.list_namespaces_nearly_ending, {"label": label, "distance": distance}
+                return templates.list_namespaces_ending, {"last": label}
+            return templates.list_namespaces_nearly_ending, {"label": label, "distance": distance}
         beyond_wildcard = range(len(_literal_part(listing.prefix)), len(listing.prefix))
         position = next((place for place in beyond_wildcard if listing.prefix[place] != WILDCARD), None)
         if position is None:
-            return self._queries.list_namespaces, {"position": None, "label": None}
-        return self._queries.list_namespaces, {"position": position + 1, "label": listing.prefix[position]}
+            return templates.list_namespaces, {"position": None, "label": None}
+        return templates.list_namespaces, {"position": position + 1, "label": listing.prefix[position]}
 
     async def refresh(self, connection: Connection, ids: list[int]) -> None:
         """Restarts the time to live of items; idempotent, and waits for nobody."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from threadmill_store.domain import Condition, Delete, Get, Item, Labels, Put, Search
+from threadmill_store.domain import Delete, Get, Item, Labels, Put
 
 # Sorts after every namespace that validation admits: a label of the highest character, longer than any may be.
 END: Labels = ("\U0010ffff" * 501,)
@@ -14,31 +14,6 @@ END: Labels = ("\U0010ffff" * 501,)
 def beyond(prefix: Labels) -> Labels:
     """The upper bound, exclusive, of the namespaces that begin with these labels (see the migration)."""
     return (*prefix[:-1], prefix[-1] + "\x01") if prefix else END
-
-
-def page_parameters(search: Search) -> dict[str, Any]:
-    """The range of namespaces and the page of a search."""
-    return {
-        "first": search.prefix,
-        "beyond": beyond(search.prefix),
-        "limit": search.limit,
-        "offset": search.offset,
-    }
-
-
-def filter_parameters(conditions: Sequence[Condition]) -> dict[str, str]:
-    """What an index can find of the conditions, and all of them, as JSON for the queries that filter."""
-    # Null equals a missing key, which containment does not find; and what it finds too much is checked again.
-    contained = {
-        condition.key: orjson.Fragment(condition.operand)
-        for condition in conditions
-        if condition.operator == "eq" and condition.operand.strip() != b"null"
-    }
-    checked = [
-        {"key": condition.key, "operator": condition.operator, "operand": orjson.Fragment(condition.operand)}
-        for condition in conditions
-    ]
-    return {"contained": orjson.dumps(contained).decode(), "conditions": orjson.dumps(checked).decode()}
 
 
 def identity_parameters(ops: Sequence[Get] | Sequence[Put] | Sequence[Delete]) -> dict[str, list[str]]:

@@ -8,6 +8,8 @@ class StoreSettings(PostgresSettings):
     """Read from THREADMILL_* variables; `postgres_dsn` is the only one without a default."""
 
     bind: str = "127.0.0.1:8202"
+    # Less than the 30 seconds that graphs and the gateway's 60 wait for a call, so that they hear what was too slow.
+    postgres_statement_timeout_seconds: float = Field(default=25.0, gt=0)
     # Where executors answer, which embed texts; None: no semantic search.
     executor_address: str | None = None
     # Longest wait for vectors, that for an executor included.

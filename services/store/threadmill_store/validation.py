@@ -1,6 +1,9 @@
 """What an operation must fulfil before it reaches the database."""
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
 
 import orjson
 
@@ -8,9 +11,14 @@ from threadmill_store.domain import Condition, Delete, Get, Labels, ListNamespac
 from threadmill_store.errors import EmptyNamespace, InvalidArgument, InvalidNamespace, ReservedNamespace
 
 MAX_OPS = 1000
+# Each is text of a statement.
+MAX_CONDITIONS = 200
+MAX_NAMES = 1000
 # Namespace and key are an entry of a B-tree, which holds 2704 bytes; each label costs up to 8 of them on top.
 MAX_IDENTITY_BYTES = 2000
 LABEL_OVERHEAD_BYTES = 8
+# As JSON writes it.
+NUL = "\\u0000"
 # Far enough (1900 years) for everyone, and a timestamp can still hold it.
 MAX_TTL_MINUTES = 1e9
 
@@ -33,8 +41,7 @@ def check(op: Op) -> None:
         case Search():
             _check_labels(op.prefix)
             _check_page(op.limit, op.offset)
-            for condition in op.conditions:
-                _check_condition(condition)
+            _check_conditions(op.conditions)
         case ListNamespaces():
             _check_labels(op.prefix)
             _check_labels(op.suffix)
@@ -51,6 +58,7 @@ def _check_put(op: Put) -> None:
         raise ReservedNamespace(f'Root label for namespace cannot be "langgraph". Got: {op.namespace!r}')
     for path in op.paths or ():
         _check_path(path)
+    _check_text(op.value, f"the value of {op.key!r}")
     ttl = op.ttl_minutes
     if ttl is not None and op.keep_forever:
         raise InvalidArgument("an item that is kept for ever has no ttl")
@@ -90,10 +98,46 @@ def _check_page(limit: int, offset: int) -> None:
         raise InvalidArgument(f"limit and offset must be at least 0, not {limit} and {offset}")
 
 
+def _check_conditions(conditions: Sequence[Condition]) -> None:
+    if len(conditions) > MAX_CONDITIONS:
+        raise InvalidArgument(f"a filter has at most {MAX_CONDITIONS} conditions, not {len(conditions)}")
+    if sum(1 + len(condition.below) for condition in conditions) > MAX_NAMES:
+        raise InvalidArgument(f"a filter names at most {MAX_NAMES} keys, those on the way to each value included")
+    for condition in conditions:
+        _check_condition(condition)
+
+
 def _check_condition(condition: Condition) -> None:
-    if "\0" in condition.key:
+    if any("\0" in name for name in (condition.key, *condition.below)):
         raise InvalidArgument(f"Filter key {condition.key!r} must not contain NUL characters")
     try:
         orjson.loads(condition.operand)
     except orjson.JSONDecodeError as error:
         raise InvalidArgument(f"Filter operand of {condition.key!r} is not JSON: {error}") from error
+    _check_text(condition.operand.decode(), f"the filter on {condition.key!r}")
+
+
+def _check_text(document: str, subject: str) -> None:
+    """Postgres has no text with NUL characters. Says where one is; JSON that cannot be read is left to Postgres."""
+    if NUL not in document:
+        return
+    with suppress(orjson.JSONDecodeError):
+        place = next(_with_nul(orjson.loads(document), ()), None)
+        if place is not None:
+            where = f", as it does at {'.'.join(place)!r}" if place else ""
+            raise InvalidArgument(f"{subject} must not contain the character U+0000{where}")
+
+
+def _with_nul(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The ways to texts and keys with a NUL."""
+    match value:
+        case str() if "\0" in value:
+            yield place
+        case dict():
+            for key, inner in value.items():
+                if "\0" in key:
+                    yield (*place, key)
+                yield from _with_nul(inner, (*place, key))
+        case list():
+            for position, inner in enumerate(value):
+                yield from _with_nul(inner, (*place, str(position)))

@@ -25,10 +25,12 @@ from threadmill_store.sweeper import Sweeper
 # Postgres plans every execution of a prepared statement: how many items a prefix covers decides between two indexes,
 # by orders of magnitude of time, and a generic plan, which Postgres may adopt after five executions, knows no prefix.
 # Compiling those plans would cost more than they take. Searches by meaning go on in the index of vectors until filters
-# leave enough, and a page is chosen from more than pgvector would look at by itself.
+# leave enough, and a page is chosen from more than pgvector would look at by itself. Where a filter leaves few, items
+# and vectors are not to be joined by merging: that reads the items by id, the whole store before the first that fits.
 SESSION = {
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
+    "enable_mergejoin": "off",
     "hnsw.iterative_scan": "relaxed_order",
     "hnsw.ef_search": "100",
 }

@@ -66,17 +66,22 @@ async def store_search(server: Recorder) -> None:
             server, [root, "mem", f"u{number % 2}"], f"k{number}", {"n": number, "nest": {"q": number % 2}, "s": "abc"}
         )
     await put(server, [root, "memory"], "other", {"s": None})
+    await put(server, [root, "mem", "lists"], "list", {"n": 9, "l": [{"x": 1, "y": 2}, 2]})
     filters: tuple[dict[str, Any], ...] = (
         {"n": 1}, {"n": {"$gt": 1}}, {"n": {"$gte": 1, "$lt": 3}}, {"n": {"$lte": 0}}, {"n": {"$ne": 1}},
         {"n": {"$eq": 2}},
         {"nest": {"q": 1}}, {"nest.q": 1}, {"s": None}, {"missing": None}, {"n": {"$in": [1]}}, {"s": "abc", "n": 0},
         {},
-        {"s": {"$gt": "abb"}}, {"nest": {"$eq": {"q": 1}}},
+        {"s": {"$gt": "abb"}}, {"nest": {"$eq": {"q": 1}}}, {"nest": {}}, {"nest": {"q": {"$ne": 1}}},
+        {"nest": {"q": {"$gte": 1}}}, {"nest": {"q": None}}, {"nest": {"q": 1, "r": 1}},
+        {"l": [{"x": 1}, 2]}, {"l": [{"x": 1, "y": {"$lt": 3}}, 2]}, {"l": [{"x": 1}]}, {"l": [2, {"x": 1}]},
+        {"l": [[]]},
     )  # fmt: skip
     for condition in filters:
         await server.post("/store/items/search", {"namespace_prefix": [root], "filter": condition})
     queries: tuple[dict[str, Any], ...] = (
-        {}, {"limit": 2}, {"limit": 2, "offset": 2}, {"offset": 99}, {"query": "abc"}, {"query": None, "filter": None},
+        {}, {"limit": 2}, {"limit": 2.0}, {"limit": 2.5}, {"offset": 1.0},
+        {"limit": 2, "offset": 2}, {"offset": 99}, {"query": "abc"}, {"query": None, "filter": None},
         {"refresh_ttl": True}, {"namespace_prefix": [root, "mem"]}, {"namespace_prefix": [root, "me"]},
         {"namespace_prefix": [root, "mem", "u1"]}, {"limit": 5000}, {"limit": "x"}, {"offset": "x"}, {"filter": []},
         {"namespace_prefix": "x"}, {"namespace_prefix": ["a.b"]}, {"limit": None}, {"unknown": 1},

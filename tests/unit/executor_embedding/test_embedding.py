@@ -162,12 +162,50 @@ def test_an_embedder_that_cannot_be_loaded_stops_the_start(tmp_path: Path, embed
         ({"fields": []}, "store.index.fields"),
         ({"fields": "text"}, "store.index.fields"),
         ({"fields": [""]}, "store.index.fields"),
+        *(
+            ({"fields": ["text", path]}, "is no path")
+            for path in (
+                "a[",
+                "..",
+                "a..b",
+                ".a",
+                "a.",
+                "$.",
+                "[0]",
+                "a[x]",
+                "a[]",
+                "{}",
+                "{a,}",
+                "a{",
+                "a[0]b",
+                "a\0[",
+            )
+        ),
         ({"distance": "l2"}, "store.index.distance"),
     ],
 )
 def test_a_wrong_section_is_refused_by_the_name_of_its_key(tmp_path: Path, section: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         config(tmp_path, **section)
+
+
+def test_every_form_of_path_is_taken(tmp_path: Path) -> None:
+    paths = [
+        "$",
+        "text",
+        "a.b",
+        "$.a",
+        "n[*].text",
+        "l[0]",
+        "l[-1]",
+        "a[0][1]",
+        "*",
+        "a.*",
+        "{a,b.c}",
+        "a.{b,c}",
+        "x y",
+    ]
+    assert config(tmp_path, fields=paths).fields == tuple(paths)
 
 
 @pytest.mark.parametrize("document", [{}, {"store": None}, {"store": {}}, {"store": {"ttl": {}}}])

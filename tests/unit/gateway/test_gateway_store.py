@@ -133,7 +133,7 @@ async def test_search(client: httpx.AsyncClient, script: Script) -> None:
         ("a", "OPERATOR_EQ", b"1"),
         ("b", "OPERATOR_GT", b"2"),
         ("b", "OPERATOR_LTE", b"5"),
-        ("c", "OPERATOR_EQ", b'{"x":1}'),
+        ("c", "OPERATOR_MATCH", b'{"x":1}'),
     ]
     assert (search.limit, search.query, search.HasField("refresh_ttl")) == (10, "q", True)
 

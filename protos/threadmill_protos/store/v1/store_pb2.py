@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fthreadmill/store/v1/store.proto\x12\x13threadmill.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\x04Item\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\nvalue_json\x18\x03 \x01(\x0c\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05score\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_score\"Q\n\x05GetOp\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x18\n\x0brefresh_ttl\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x0e\n\x0c_refresh_ttl\"\xd6\x01\n\x05PutOp\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\nvalue_json\x18\x03 \x01(\x0c\x12/\n\x05index\x18\x04 \x01(\x0b\x32 .threadmill.store.v1.PutOp.Index\x12\x18\n\x0bttl_minutes\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0ckeep_forever\x18\x07 \x01(\x08\x1a\x16\n\x05Index\x12\r\n\x05paths\x18\x01 \x03(\tB\x0e\n\x0c_ttl_minutesJ\x04\x08\x06\x10\x07R\nembeddings\"*\n\x08\x44\x65leteOp\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"\x82\x02\n\x0f\x46ilterCondition\x12\x0b\n\x03key\x18\x01 \x01(\t\x12?\n\x08operator\x18\x02 \x01(\x0e\x32-.threadmill.store.v1.FilterCondition.Operator\x12\x12\n\nvalue_json\x18\x03 \x01(\x0c\"\x8c\x01\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOPERATOR_EQ\x10\x01\x12\x0f\n\x0bOPERATOR_NE\x10\x02\x12\x0f\n\x0bOPERATOR_GT\x10\x03\x12\x10\n\x0cOPERATOR_GTE\x10\x04\x12\x0f\n\x0bOPERATOR_LT\x10\x05\x12\x10\n\x0cOPERATOR_LTE\x10\x06\"\xca\x01\n\x08SearchOp\x12\x18\n\x10namespace_prefix\x18\x01 \x03(\t\x12\x38\n\nconditions\x18\x02 \x03(\x0b\x32$.threadmill.store.v1.FilterCondition\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x05\x12\r\n\x05query\x18\x05 \x01(\t\x12\x18\n\x0brefresh_ttl\x18\x07 \x01(\x08H\x00\x88\x01\x01\x42\x0e\n\x0c_refresh_ttlJ\x04\x08\x06\x10\x07R\x0cquery_vector\"w\n\x10ListNamespacesOp\x12\x0e\n\x06prefix\x18\x01 \x03(\t\x12\x0e\n\x06suffix\x18\x02 \x03(\t\x12\x16\n\tmax_depth\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x0e\n\x06offset\x18\x05 \x01(\x05\x42\x0c\n\n_max_depth\"\x84\x02\n\x02Op\x12)\n\x03get\x18\x01 \x01(\x0b\x32\x1a.threadmill.store.v1.GetOpH\x00\x12)\n\x03put\x18\x02 \x01(\x0b\x32\x1a.threadmill.store.v1.PutOpH\x00\x12/\n\x06\x64\x65lete\x18\x03 \x01(\x0b\x32\x1d.threadmill.store.v1.DeleteOpH\x00\x12/\n\x06search\x18\x04 \x01(\x0b\x32\x1d.threadmill.store.v1.SearchOpH\x00\x12@\n\x0flist_namespaces\x18\x05 \x01(\x0b\x32%.threadmill.store.v1.ListNamespacesOpH\x00\x42\x04\n\x02op\"4\n\x0c\x42\x61tchRequest\x12$\n\x03ops\x18\x01 \x03(\x0b\x32\x17.threadmill.store.v1.Op\"1\n\x05Items\x12(\n\x05items\x18\x01 \x03(\x0b\x32\x19.threadmill.store.v1.Item\"\x1b\n\tNamespace\x12\x0e\n\x06labels\x18\x01 \x03(\t\"@\n\nNamespaces\x12\x32\n\nnamespaces\x18\x01 \x03(\x0b\x32\x1e.threadmill.store.v1.Namespace\"\xa1\x01\n\x06Result\x12)\n\x04item\x18\x01 \x01(\x0b\x32\x19.threadmill.store.v1.ItemH\x00\x12+\n\x05items\x18\x02 \x01(\x0b\x32\x1a.threadmill.store.v1.ItemsH\x00\x12\x35\n\nnamespaces\x18\x03 \x01(\x0b\x32\x1f.threadmill.store.v1.NamespacesH\x00\x42\x08\n\x06result\"=\n\rBatchResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.threadmill.store.v1.Result2W\n\x05Store\x12N\n\x05\x42\x61tch\x12!.threadmill.store.v1.BatchRequest\x1a\".threadmill.store.v1.BatchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fthreadmill/store/v1/store.proto\x12\x13threadmill.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\x04Item\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\nvalue_json\x18\x03 \x01(\x0c\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05score\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_score\"Q\n\x05GetOp\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x18\n\x0brefresh_ttl\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x0e\n\x0c_refresh_ttl\"\xd6\x01\n\x05PutOp\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\nvalue_json\x18\x03 \x01(\x0c\x12/\n\x05index\x18\x04 \x01(\x0b\x32 .threadmill.store.v1.PutOp.Index\x12\x18\n\x0bttl_minutes\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0ckeep_forever\x18\x07 \x01(\x08\x1a\x16\n\x05Index\x12\r\n\x05paths\x18\x01 \x03(\tB\x0e\n\x0c_ttl_minutesJ\x04\x08\x06\x10\x07R\nembeddings\"*\n\x08\x44\x65leteOp\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"\x96\x02\n\x0f\x46ilterCondition\x12\x0b\n\x03key\x18\x01 \x01(\t\x12?\n\x08operator\x18\x02 \x01(\x0e\x32-.threadmill.store.v1.FilterCondition.Operator\x12\x12\n\nvalue_json\x18\x03 \x01(\x0c\"\xa0\x01\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOPERATOR_EQ\x10\x01\x12\x0f\n\x0bOPERATOR_NE\x10\x02\x12\x0f\n\x0bOPERATOR_GT\x10\x03\x12\x10\n\x0cOPERATOR_GTE\x10\x04\x12\x0f\n\x0bOPERATOR_LT\x10\x05\x12\x10\n\x0cOPERATOR_LTE\x10\x06\x12\x12\n\x0eOPERATOR_MATCH\x10\x07\"\xca\x01\n\x08SearchOp\x12\x18\n\x10namespace_prefix\x18\x01 \x03(\t\x12\x38\n\nconditions\x18\x02 \x03(\x0b\x32$.threadmill.store.v1.FilterCondition\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x05\x12\r\n\x05query\x18\x05 \x01(\t\x12\x18\n\x0brefresh_ttl\x18\x07 \x01(\x08H\x00\x88\x01\x01\x42\x0e\n\x0c_refresh_ttlJ\x04\x08\x06\x10\x07R\x0cquery_vector\"w\n\x10ListNamespacesOp\x12\x0e\n\x06prefix\x18\x01 \x03(\t\x12\x0e\n\x06suffix\x18\x02 \x03(\t\x12\x16\n\tmax_depth\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x0e\n\x06offset\x18\x05 \x01(\x05\x42\x0c\n\n_max_depth\"\x84\x02\n\x02Op\x12)\n\x03get\x18\x01 \x01(\x0b\x32\x1a.threadmill.store.v1.GetOpH\x00\x12)\n\x03put\x18\x02 \x01(\x0b\x32\x1a.threadmill.store.v1.PutOpH\x00\x12/\n\x06\x64\x65lete\x18\x03 \x01(\x0b\x32\x1d.threadmill.store.v1.DeleteOpH\x00\x12/\n\x06search\x18\x04 \x01(\x0b\x32\x1d.threadmill.store.v1.SearchOpH\x00\x12@\n\x0flist_namespaces\x18\x05 \x01(\x0b\x32%.threadmill.store.v1.ListNamespacesOpH\x00\x42\x04\n\x02op\"4\n\x0c\x42\x61tchRequest\x12$\n\x03ops\x18\x01 \x03(\x0b\x32\x17.threadmill.store.v1.Op\"1\n\x05Items\x12(\n\x05items\x18\x01 \x03(\x0b\x32\x19.threadmill.store.v1.Item\"\x1b\n\tNamespace\x12\x0e\n\x06labels\x18\x01 \x03(\t\"@\n\nNamespaces\x12\x32\n\nnamespaces\x18\x01 \x03(\x0b\x32\x1e.threadmill.store.v1.Namespace\"\xa1\x01\n\x06Result\x12)\n\x04item\x18\x01 \x01(\x0b\x32\x19.threadmill.store.v1.ItemH\x00\x12+\n\x05items\x18\x02 \x01(\x0b\x32\x1a.threadmill.store.v1.ItemsH\x00\x12\x35\n\nnamespaces\x18\x03 \x01(\x0b\x32\x1f.threadmill.store.v1.NamespacesH\x00\x42\x08\n\x06result\"=\n\rBatchResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.threadmill.store.v1.Result2W\n\x05Store\x12N\n\x05\x42\x61tch\x12!.threadmill.store.v1.BatchRequest\x1a\".threadmill.store.v1.BatchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,27 +43,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEOP']._serialized_start=578
   _globals['_DELETEOP']._serialized_end=620
   _globals['_FILTERCONDITION']._serialized_start=623
-  _globals['_FILTERCONDITION']._serialized_end=881
+  _globals['_FILTERCONDITION']._serialized_end=901
   _globals['_FILTERCONDITION_OPERATOR']._serialized_start=741
-  _globals['_FILTERCONDITION_OPERATOR']._serialized_end=881
-  _globals['_SEARCHOP']._serialized_start=884
-  _globals['_SEARCHOP']._serialized_end=1086
-  _globals['_LISTNAMESPACESOP']._serialized_start=1088
-  _globals['_LISTNAMESPACESOP']._serialized_end=1207
-  _globals['_OP']._serialized_start=1210
-  _globals['_OP']._serialized_end=1470
-  _globals['_BATCHREQUEST']._serialized_start=1472
-  _globals['_BATCHREQUEST']._serialized_end=1524
-  _globals['_ITEMS']._serialized_start=1526
-  _globals['_ITEMS']._serialized_end=1575
-  _globals['_NAMESPACE']._serialized_start=1577
-  _globals['_NAMESPACE']._serialized_end=1604
-  _globals['_NAMESPACES']._serialized_start=1606
-  _globals['_NAMESPACES']._serialized_end=1670
-  _globals['_RESULT']._serialized_start=1673
-  _globals['_RESULT']._serialized_end=1834
-  _globals['_BATCHRESPONSE']._serialized_start=1836
-  _globals['_BATCHRESPONSE']._serialized_end=1897
-  _globals['_STORE']._serialized_start=1899
-  _globals['_STORE']._serialized_end=1986
+  _globals['_FILTERCONDITION_OPERATOR']._serialized_end=901
+  _globals['_SEARCHOP']._serialized_start=904
+  _globals['_SEARCHOP']._serialized_end=1106
+  _globals['_LISTNAMESPACESOP']._serialized_start=1108
+  _globals['_LISTNAMESPACESOP']._serialized_end=1227
+  _globals['_OP']._serialized_start=1230
+  _globals['_OP']._serialized_end=1490
+  _globals['_BATCHREQUEST']._serialized_start=1492
+  _globals['_BATCHREQUEST']._serialized_end=1544
+  _globals['_ITEMS']._serialized_start=1546
+  _globals['_ITEMS']._serialized_end=1595
+  _globals['_NAMESPACE']._serialized_start=1597
+  _globals['_NAMESPACE']._serialized_end=1624
+  _globals['_NAMESPACES']._serialized_start=1626
+  _globals['_NAMESPACES']._serialized_end=1690
+  _globals['_RESULT']._serialized_start=1693
+  _globals['_RESULT']._serialized_end=1854
+  _globals['_BATCHRESPONSE']._serialized_start=1856
+  _globals['_BATCHRESPONSE']._serialized_end=1917
+  _globals['_STORE']._serialized_start=1919
+  _globals['_STORE']._serialized_end=2006
 # @@protoc_insertion_point(module_scope)

@@ -228,6 +228,12 @@ class FilterCondition(_message.Message):
         """Less."""
         OPERATOR_LTE: FilterCondition._Operator.ValueType  # 6
         """Less or equal."""
+        OPERATOR_MATCH: FilterCondition._Operator.ValueType  # 7
+        """Fits a pattern. An object fits an object that has all of its keys with values that fit; a missing key is null.
+        An array fits one of the same length, element by element. An object with keys that begin with `$` holds
+        operators (`$eq $ne $gt $gte $lt $lte`), all of which must hold; an unknown one is UNSUPPORTED_OPERATOR
+        (INVALID_ARGUMENT). Else as EQ.
+        """
 
     class Operator(_Operator, metaclass=_OperatorEnumTypeWrapper):
         """Comparison."""
@@ -246,6 +252,12 @@ class FilterCondition(_message.Message):
     """Less."""
     OPERATOR_LTE: FilterCondition.Operator.ValueType  # 6
     """Less or equal."""
+    OPERATOR_MATCH: FilterCondition.Operator.ValueType  # 7
+    """Fits a pattern. An object fits an object that has all of its keys with values that fit; a missing key is null.
+    An array fits one of the same length, element by element. An object with keys that begin with `$` holds
+    operators (`$eq $ne $gt $gte $lt $lte`), all of which must hold; an unknown one is UNSUPPORTED_OPERATOR
+    (INVALID_ARGUMENT). Else as EQ.
+    """
 
     KEY_FIELD_NUMBER: _builtins.int
     OPERATOR_FIELD_NUMBER: _builtins.int

@@ -5,9 +5,10 @@
 -- Writes items, as put_items does, together with their vectors; `owners` holds each vector's position among the items.
 WITH given AS MATERIALIZED (
     SELECT
-        nextval('store.item_id') AS id, store.labels(listed.namespace) AS namespace, listed.key, listed.value,
-        listed.ttl_minutes,
-        CASE WHEN listed.paths IS NOT NULL THEN store.labels(listed.paths) END AS paths, listed.position
+        nextval('store.item_id') AS id, ARRAY(SELECT json_array_elements_text(listed.namespace)) AS namespace,
+        listed.key, listed.value, listed.ttl_minutes,
+        CASE WHEN listed.paths IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(listed.paths)) END AS paths,
+        listed.position
     FROM unnest(:namespaces::json[], :keys::text[], :values::json[], :ttls::double precision[], :paths::json[])
         WITH ORDINALITY AS listed(namespace, key, value, ttl_minutes, paths, position)
     ORDER BY listed.position
@@ -64,62 +65,3 @@ INSERT INTO store.item_embedding (item_id, version, embedder_id, position, embed
 SELECT embedded.id, embedded.version, :embedder::int, found.position, found.embedding::vector
 FROM unnest(:owners::int[], :vectors::text[]) WITH ORDINALITY AS found(owner, embedding, position)
 JOIN embedded ON embedded.position = found.owner;
-
--- name: search_nearest(first, beyond, contained, conditions, vector, embedder, candidates, limit, offset)
--- Live items that meet all conditions: by the similarity of their nearest vector, those without one last.
--- First the nearest vectors by the index, more of them than the page has items, for an item may have several. If they
--- do not fill the page, because filters left too few or because items without vectors belong on it, every item that
--- meets the conditions is compared; else that part is not executed.
-WITH nearest AS MATERIALIZED (
-    SELECT
-        item_embedding.item_id,
-        (item_embedding.embedding::EMBEDDING <=> :vector::text::EMBEDDING) AS distance
-    FROM store.item_embedding
-    JOIN store.item ON item.id = item_embedding.item_id AND item.version = item_embedding.version
-    WHERE item_embedding.embedder_id = :embedder::int
-        AND item.namespace >= :first::text[] AND item.namespace < :beyond::text[]
-        AND (item.expires_at IS NULL OR item.expires_at > now())
-        AND item.value::jsonb @> :contained::text::jsonb
-        AND store.meets(item.value::jsonb, :conditions::text::jsonb)
-    ORDER BY item_embedding.embedding::EMBEDDING <=> :vector::text::EMBEDDING
-    LIMIT :candidates::bigint
-),
--- The distance to a vector of zeros is not a number.
-ranked AS MATERIALIZED (
-    SELECT nearest.item_id, 1 - min(nearest.distance) AS score
-    FROM nearest
-    WHERE nearest.distance <> 'NaN'
-    GROUP BY nearest.item_id
-),
-chosen AS (
-    SELECT ranked.item_id, ranked.score
-    FROM ranked
-    WHERE :limit::bigint > 0 AND (SELECT count(*) FROM ranked) >= :offset::bigint + :limit::bigint
-    UNION ALL
-    SELECT item.id, compared.score
-    FROM store.item
-    CROSS JOIN LATERAL (
-        SELECT max(nullif(1 - (item_embedding.embedding::EMBEDDING <=> :vector::text::EMBEDDING), 'NaN')) AS score
-        FROM store.item_embedding
-        WHERE item_embedding.item_id = item.id
-            AND item_embedding.version = item.version
-            AND item_embedding.embedder_id = :embedder::int
-    ) AS compared
-    WHERE (:limit::bigint = 0 OR (SELECT count(*) FROM ranked) < :offset::bigint + :limit::bigint)
-        AND item.namespace >= :first::text[] AND item.namespace < :beyond::text[]
-        AND (item.expires_at IS NULL OR item.expires_at > now())
-        AND item.value::jsonb @> :contained::text::jsonb
-        AND store.meets(item.value::jsonb, :conditions::text::jsonb)
-),
-page AS (
-    SELECT chosen.item_id, chosen.score
-    FROM chosen
-    ORDER BY chosen.score DESC NULLS LAST, chosen.item_id
-    LIMIT nullif(:limit::bigint, 0) OFFSET :offset::bigint
-)
-SELECT
-    item.id, item.namespace, item.key, item.value, item.created_at, item.updated_at,
-    item.ttl_minutes IS NOT NULL AS expires, page.score
-FROM page
-JOIN store.item ON item.id = page.item_id
-ORDER BY page.score DESC NULLS LAST, item.id;

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
-import aiosql
 from threadmill_chassis.postgres import Connection, all_rows, load_queries
 
+from threadmill_store.clauses import filter_parameters, queries, search_parameters, search_queries
 from threadmill_store.domain import Item, Put, Search
-from threadmill_store.rows import filter_parameters, item_of, page_parameters, put_parameters
+from threadmill_store.rows import item_of, put_parameters
 from threadmill_store.schema import QUERIES, SEMANTIC_QUERIES
 from threadmill_store.semantic.index import Description, Index
 
-# Vectors of one item do not fill a page: this many are looked at for each item on it.
+# An item may have several vectors, which are then often near each other: this many are looked at for each item on the
+# page, and as often as they are too few items, so many times as many.
 CANDIDATES_PER_ITEM = 4
+GROWTH = 4
 EMBEDDING_LOCK = 0x7E59
 
 
@@ -30,11 +31,9 @@ class Unembedded:
     paths: tuple[str, ...] | None
 
 
-@lru_cache(maxsize=8)
 def semantic_queries(column_type: str) -> Any:
     """The named queries on vectors that are compared as this type; it is part of their text, and of the index."""
-    text = SEMANTIC_QUERIES.read_text().replace("EMBEDDING", column_type)
-    return aiosql.from_str(text, "asyncpg")
+    return queries(SEMANTIC_QUERIES, EMBEDDING=column_type)
 
 
 class SemanticRepo:
@@ -63,15 +62,32 @@ class SemanticRepo:
 
     async def search(self, connection: Connection, index: Index, search: Search, vector: str) -> list[Item]:
         """Items below a prefix that meet all conditions, the nearest first, those without vectors last."""
-        rows = semantic_queries(index.column_type).search_nearest(
-            connection,
-            **page_parameters(search),
+        templates = search_queries("nearest", search, EMBEDDING=index.column_type)
+        parameters = {
+            **search_parameters(search),
             **filter_parameters(search.conditions),
-            vector=vector,
-            embedder=index.id,
-            candidates=CANDIDATES_PER_ITEM * (search.limit + search.offset) if search.limit else 0,
-        )
-        return [replace(item_of(row), score=row["score"]) async for row in rows]
+            "vector": vector,
+            "embedder": index.id,
+        }
+        rows = await self._nearest(connection, templates, search, parameters)
+        if rows is None:
+            rows = await all_rows(templates.compare_all(connection, **parameters))
+        return [replace(item_of(row), score=row["score"]) for row in rows]
+
+    async def _nearest(
+        self, connection: Connection, templates: Any, search: Search, parameters: dict[str, Any]
+    ) -> list[Any] | None:
+        """The page by the index; None when it has fewer vectors to tell of than the page needs."""
+        wanted = search.limit + search.offset
+        candidates = CANDIDATES_PER_ITEM * wanted
+        while search.limit:
+            rows = await all_rows(templates.search_nearest(connection, **parameters, candidates=candidates))
+            if rows[0]["items"] >= wanted:
+                return rows
+            if rows[0]["vectors"] < candidates:
+                break
+            candidates *= GROWTH
+        return None
 
     async def put(
         self, connection: Connection, index: Index, puts: Sequence[Put], vectors: Sequence[Sequence[str]]

@@ -1,5 +1,5 @@
 -- Single reads and writes have statements of their own: they are most of all calls, and cost half of what a batch of
--- one costs.
+-- one costs. Namespaces of several come as JSON, one for each: arrays of arrays of unequal length have no type.
 
 -- name: get_item(namespace, key)^
 SELECT
@@ -15,33 +15,13 @@ SELECT
     wanted.position,
     item.id, item.namespace, item.key, item.value, item.created_at, item.updated_at,
     item.ttl_minutes IS NOT NULL AS expires
-FROM unnest(:namespaces::json[], :keys::text[]) WITH ORDINALITY AS wanted(namespace, key, position)
-JOIN store.item ON item.namespace = store.labels(wanted.namespace) AND item.key = wanted.key
+FROM (
+    SELECT ARRAY(SELECT json_array_elements_text(listed.namespace)) AS namespace, listed.key, listed.position
+    FROM unnest(:namespaces::json[], :keys::text[]) WITH ORDINALITY AS listed(namespace, key, position)
+    OFFSET 0
+) AS wanted
+JOIN store.item ON item.namespace = wanted.namespace AND item.key = wanted.key
 WHERE item.expires_at IS NULL OR item.expires_at > now();
-
--- name: search_items(first, beyond, limit, offset)
--- Live items of a range of namespaces in insertion order.
-SELECT
-    item.id, item.namespace, item.key, item.value, item.created_at, item.updated_at,
-    item.ttl_minutes IS NOT NULL AS expires
-FROM store.item
-WHERE item.namespace >= :first::text[] AND item.namespace < :beyond::text[]
-    AND (item.expires_at IS NULL OR item.expires_at > now())
-ORDER BY item.id
-LIMIT nullif(:limit::bigint, 0) OFFSET :offset::bigint;
-
--- name: filter_items(first, beyond, contained, conditions, limit, offset)
--- The same with conditions. Containment finds candidates by index; it is wider than equality, so all are checked.
-SELECT
-    item.id, item.namespace, item.key, item.value, item.created_at, item.updated_at,
-    item.ttl_minutes IS NOT NULL AS expires
-FROM store.item
-WHERE item.namespace >= :first::text[] AND item.namespace < :beyond::text[]
-    AND (item.expires_at IS NULL OR item.expires_at > now())
-    AND item.value::jsonb @> :contained::text::jsonb
-    AND store.meets(item.value::jsonb, :conditions::text::jsonb)
-ORDER BY item.id
-LIMIT nullif(:limit::bigint, 0) OFFSET :offset::bigint;
 
 -- name: refresh_items(ids)!
 -- Restarts the time to live of items that were read. A locked one is being written or refreshed by someone else,
@@ -81,8 +61,9 @@ ON CONFLICT ON CONSTRAINT item_identity DO UPDATE SET
 -- locked in the order of their names, so that such statements never wait for each other in a circle.
 WITH given AS MATERIALIZED (
     SELECT
-        nextval('store.item_id') AS id, store.labels(listed.namespace) AS namespace, listed.key, listed.value,
-        listed.ttl_minutes, CASE WHEN listed.paths IS NOT NULL THEN store.labels(listed.paths) END AS paths
+        nextval('store.item_id') AS id, ARRAY(SELECT json_array_elements_text(listed.namespace)) AS namespace,
+        listed.key, listed.value, listed.ttl_minutes,
+        CASE WHEN listed.paths IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(listed.paths)) END AS paths
     FROM unnest(:namespaces::json[], :keys::text[], :values::json[], :ttls::double precision[], :paths::json[])
         WITH ORDINALITY AS listed(namespace, key, value, ttl_minutes, paths, position)
     ORDER BY listed.position
@@ -106,8 +87,12 @@ ON CONFLICT ON CONSTRAINT item_identity DO UPDATE SET
 
 -- name: delete_items(namespaces, keys)!
 DELETE FROM store.item
-USING unnest(:namespaces::json[], :keys::text[]) AS given(namespace, key)
-WHERE item.namespace = store.labels(given.namespace) AND item.key = given.key;
+USING (
+    SELECT ARRAY(SELECT json_array_elements_text(listed.namespace)) AS namespace, listed.key
+    FROM unnest(:namespaces::json[], :keys::text[]) AS listed(namespace, key)
+    OFFSET 0
+) AS given
+WHERE item.namespace = given.namespace AND item.key = given.key;
 
 -- name: begin_sweep()$
 -- Whether this transaction may sweep: one in the whole cluster may.

@@ -1,5 +1,6 @@
 """`store.index` of langgraph.json: how the application wants its memory indexed."""
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,11 @@ from threadmill_runs.executor.graphs.errors import ConfigError
 DEFAULT_FIELDS = ("$",)
 # Of the contract: what pgvector can index.
 MAX_DIMS = 4000
+# `$`; or steps, a key or several in braces first, then more of them behind periods, and positions in brackets.
+_KEY, _KEYS_IN_BRACES, _POSITION = r"[^.\[{]+", r"\{[^{},]+(?:,[^{},]+)*\}", r"\[(?:\*|-?\d+)\]"
+PATH = re.compile(
+    rf"\$|(?:\$\.)?(?:{_KEY}|{_KEYS_IN_BRACES})(?:\.{_KEY}|\.?{_KEYS_IN_BRACES}|\.?{_POSITION}(?=[.\[{{]|$))*"
+)
 _KEYS = frozenset({"dims", "embed", "fields"})
 
 
@@ -73,4 +79,10 @@ def _fields(path: Path, value: object) -> tuple[str, ...]:
         return DEFAULT_FIELDS
     if not isinstance(value, list) or not value or not all(isinstance(field, str) and field for field in value):
         raise ConfigError(f"{path}: `store.index.fields` must be a list of at least one path")
+    for field in value:
+        if not PATH.fullmatch(field):
+            raise ConfigError(
+                f"{path}: `store.index.fields` has {field!r}, which is no path such as `text`, `a.b`, `notes[*].text`,"
+                " `list[0]`, `{a,b}` or `$`"
+            )
     return tuple(dict.fromkeys(value))

@@ -4,6 +4,6 @@ Usable from synchronous and asynchronous nodes on any thread and any event loop;
 of the service behind it.
 """
 
-from threadmill_runs.executor.memory.store import GrpcStore, IndexFailed, StoreUnavailable
+from threadmill_runs.executor.memory.store import GrpcStore, IndexFailed, StoreTooSlow, StoreUnavailable
 
-__all__ = ["GrpcStore", "IndexFailed", "StoreUnavailable"]
+__all__ = ["GrpcStore", "IndexFailed", "StoreTooSlow", "StoreUnavailable"]

@@ -35,14 +35,16 @@ WILDCARD = "*"
 TTL_OF_THE_SERVICE = float("nan")
 
 
-def encode_op(op: Op) -> store_pb2.Op:
-    """The message of an operation.
+def encode_op(op: Op) -> store_pb2.Op | None:
+    """The message of an operation; None for a search or a listing that finds nothing whatever is stored.
 
-    Raises InvalidNamespaceError for a bad label, TypeError for a value that is no JSON, ValueError for a filter
-    operator or patterns that the contract does not have.
+    Raises InvalidNamespaceError for a bad label, TypeError for a value that is no JSON, ValueError for numbers that
+    JSON does not have and for a filter operator that the contract does not have.
     """
     validate_op_namespace(op)
     match op:
+        case SearchOp(limit=0) | ListNamespacesOp(limit=0):
+            return None  # to the service it would mean no limit, or the default
         case GetOp():
             get = store_pb2.GetOp(namespace=op.namespace, key=str(op.key), refresh_ttl=op.refresh_ttl)
             return store_pb2.Op(get=get)
@@ -53,7 +55,8 @@ def encode_op(op: Op) -> store_pb2.Op:
         case SearchOp():
             return store_pb2.Op(search=_encode_search(op))
         case ListNamespacesOp():
-            return store_pb2.Op(list_namespaces=_encode_listing(op))
+            listing = _encode_listing(op)
+            return store_pb2.Op(list_namespaces=listing) if listing is not None else None
         case _:
             raise ValueError(f"Unknown operation type: {type(op)}")
 
@@ -83,7 +86,10 @@ def _encode_search(op: SearchOp) -> store_pb2.SearchOp:
 
 def _conditions(key: str, wanted: Any) -> list[store_pb2.FilterCondition]:
     if not (isinstance(wanted, dict) and any(str(name).startswith("$") for name in wanted)):
-        return [store_pb2.FilterCondition(key=key, value_json=encode_operand(wanted, key))]
+        # Objects, in lists too, are patterns, in which the service finds operators further down.
+        nested = isinstance(wanted, dict | list | tuple)
+        operator = store_pb2.FilterCondition.OPERATOR_MATCH if nested else store_pb2.FilterCondition.OPERATOR_EQ
+        return [store_pb2.FilterCondition(key=key, operator=operator, value_json=encode_operand(wanted, key))]
     for operator in wanted:
         if operator not in OPERATORS:
             raise ValueError(f"Unsupported operator: {operator}")
@@ -93,14 +99,14 @@ def _conditions(key: str, wanted: Any) -> list[store_pb2.FilterCondition]:
     ]
 
 
-def _encode_listing(op: ListNamespacesOp) -> store_pb2.ListNamespacesOp:
+def _encode_listing(op: ListNamespacesOp) -> store_pb2.ListNamespacesOp | None:
     conditions = op.match_conditions or ()
+    prefix = _merged([tuple(condition.path) for condition in _of_type(conditions, "prefix")])
+    suffix = _merged([tuple(condition.path)[::-1] for condition in _of_type(conditions, "suffix")])
+    if prefix is None or suffix is None:
+        return None
     return store_pb2.ListNamespacesOp(
-        prefix=_merged([tuple(condition.path) for condition in _of_type(conditions, "prefix")]),
-        suffix=_merged([tuple(condition.path)[::-1] for condition in _of_type(conditions, "suffix")])[::-1],
-        max_depth=op.max_depth,
-        limit=op.limit,
-        offset=op.offset,
+        prefix=prefix, suffix=suffix[::-1], max_depth=op.max_depth, limit=op.limit, offset=op.offset
     )
 
 
@@ -108,13 +114,16 @@ def _of_type(conditions: Sequence[MatchCondition], match_type: str) -> list[Matc
     return [condition for condition in conditions if condition.match_type == match_type]
 
 
-def _merged(patterns: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """The one pattern that matches what all of them match: the contract has one prefix and one suffix."""
+def _merged(patterns: list[tuple[str, ...]]) -> tuple[str, ...] | None:
+    """The one pattern that matches what all of them match: the contract has one prefix and one suffix.
+
+    None when they exclude each other.
+    """
     merged = []
     for labels in zip_longest(*patterns, fillvalue=WILDCARD):
         literal = set(labels) - {WILDCARD}
         if len(literal) > 1:
-            raise ValueError(f"No namespace can match all of the conditions {patterns}")
+            return None
         merged.append(literal.pop() if literal else WILDCARD)
     return tuple(merged)
 

@@ -32,6 +32,10 @@ class IndexFailed(RuntimeError):
     """The texts of an item or a query could not be embedded, or Postgres cannot hold vectors. Nothing was written."""
 
 
+class StoreTooSlow(TimeoutError):
+    """The store's database needed too long for a search. Nothing was written."""
+
+
 class GrpcStore(BaseStore):
     """A store for graphs, whose calls travel over one channel on one event loop, the control loop.
 
@@ -40,7 +44,7 @@ class GrpcStore(BaseStore):
     one turn of a loop asks for share a call. Reads of a batch see the state before its writes.
 
     Raises InvalidNamespaceError, ValueError for other refusals, TypeError for values that are no JSON,
-    StoreUnavailable, IndexFailed.
+    StoreUnavailable, StoreTooSlow, IndexFailed.
     """
 
     supports_ttl = True
@@ -58,17 +62,15 @@ class GrpcStore(BaseStore):
         """Executes operations and blocks until their results are there, in order."""
         if _running_loop() is self._loop:
             raise RuntimeError("a synchronous store call on the control loop would wait for itself; use abatch")
-        listed = list(ops)
-        messages = [encode_op(op) for op in listed]
+        asked, messages = _asked(ops)
         results = asyncio.run_coroutine_threadsafe(self._request(messages, self._coalescer), self._loop).result()
-        return _decoded(listed, results)
+        return _answers(asked, results)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Executes operations; their results, in order."""
         # Encoding and decoding happen here, on the caller's loop: a large value does not hold up the control loop.
-        listed = list(ops)
-        messages = [encode_op(op) for op in listed]
-        return _decoded(listed, await self._request(messages, self._coalescer_here()))
+        asked, messages = _asked(ops)
+        return _answers(asked, await self._request(messages, self._coalescer_here()))
 
     def _coalescer_here(self) -> Coalescer:
         """The one of the running loop."""
@@ -93,6 +95,8 @@ class GrpcStore(BaseStore):
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
                 raise Refused(error.details() or "", reason_of(error)) from error
+            if reason_of(error) == "STATEMENT_TIMEOUT":
+                raise StoreTooSlow(error.details()) from error
             if reason_of(error) in INDEX_REASONS:
                 raise IndexFailed(error.details()) from error
             if error.code() in LOST:
@@ -101,8 +105,18 @@ class GrpcStore(BaseStore):
         return list(response.results)
 
 
-def _decoded(ops: list[Op], results: list[store_pb2.Result]) -> list[Result]:
-    return [decode_result(op, result) for op, result in zip(ops, results, strict=True)]
+def _asked(ops: Iterable[Op]) -> tuple[list[tuple[Op, bool]], list[store_pb2.Op]]:
+    """Each operation and whether the service is asked for it, and the messages that ask."""
+    encoded = [(op, encode_op(op)) for op in ops]
+    return (
+        [(op, message is not None) for op, message in encoded],
+        [message for _, message in encoded if message is not None],
+    )
+
+
+def _answers(asked: list[tuple[Op, bool]], results: list[store_pb2.Result]) -> list[Result]:
+    remaining = iter(results)
+    return [decode_result(op, next(remaining)) if was_asked else [] for op, was_asked in asked]
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

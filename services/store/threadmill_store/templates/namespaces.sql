@@ -13,7 +13,7 @@ WITH RECURSIVE walk(bound, namespace, matched, count) AS (
         walk.count + step.matched::int
     FROM walk
     CROSS JOIN LATERAL (
-        SELECT item.namespace, store.matches(item.namespace, :prefix::text[], :suffix::text[]) AS matched
+        SELECT item.namespace, MATCHES AS matched
         FROM store.item
         WHERE item.namespace >= walk.bound AND (item.expires_at IS NULL OR item.expires_at > now())
             AND (:position::int IS NULL OR item.namespace[:position::int] = :label::text)
@@ -40,7 +40,7 @@ WITH RECURSIVE walk(bound, namespace, matched, count) AS (
         walk.count + step.matched::int
     FROM walk
     CROSS JOIN LATERAL (
-        SELECT item.namespace, store.matches(item.namespace, :prefix::text[], :suffix::text[]) AS matched
+        SELECT item.namespace, MATCHES AS matched
         FROM store.item
         WHERE item.namespace[cardinality(item.namespace)] = :last::text
             AND item.namespace >= walk.bound AND (item.expires_at IS NULL OR item.expires_at > now())
@@ -68,7 +68,7 @@ WITH RECURSIVE walk(bound, namespace, matched, count) AS (
         walk.count + step.matched::int
     FROM walk
     CROSS JOIN LATERAL (
-        SELECT item.namespace, store.matches(item.namespace, :prefix::text[], :suffix::text[]) AS matched
+        SELECT item.namespace, MATCHES AS matched
         FROM store.item
         WHERE item.namespace[cardinality(item.namespace) - :distance::int] = :label::text
             AND item.namespace >= walk.bound AND (item.expires_at IS NULL OR item.expires_at > now())
