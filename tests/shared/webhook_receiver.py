@@ -24,9 +24,10 @@ class Call:
 
 @dataclass(slots=True)
 class Receiver:
-    """Answers with the statuses in turn, and with the last one ever after."""
+    """Answers with the statuses in turn, and with the last one ever after; but not before `answers` is set."""
 
     port: int = 0
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
     statuses: Sequence[int] = (200,)
     calls: asyncio.Queue[Call] = field(default_factory=asyncio.Queue)
     count: int = 0
@@ -48,6 +49,7 @@ class Receiver:
         status = self.statuses[min(self.count, len(self.statuses) - 1)]
         self.count += 1
         self.calls.put_nowait(Call(first.split(" ")[1], headers, content))
+        await self.answers.wait()
         location = f"Location: {self.url}/elsewhere\r\n"
         writer.write(f"HTTP/1.1 {status} X\r\n{location}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
         await writer.drain()
@@ -56,9 +58,11 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(*statuses: int) -> AsyncIterator[Receiver]:
-    """A receiver on a free port of the loopback interface, for the block."""
+async def receiving(*statuses: int, hangs: bool = False) -> AsyncIterator[Receiver]:
+    """A receiver on a free port of the loopback interface, for the block; if it `hangs`, `answers` must be set."""
     receiver = Receiver(statuses=statuses or (200,))
+    if not hangs:
+        receiver.answers.set()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
     async with server:

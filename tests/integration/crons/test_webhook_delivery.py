@@ -237,3 +237,18 @@ async def test_disabled_webhooks_are_never_planned(start_crons: Any) -> None:
 async def is_terminal(crons: Any, run_id: str) -> bool:
     query = "SELECT status NOT IN ('pending', 'running') FROM runs.run WHERE run_id = $1"
     return bool(await crons.system.sql.fetchval(query, run_id))
+
+
+async def test_a_receiver_that_does_not_answer_holds_up_no_other(start_crons: Any) -> None:
+    crons = await start_crons(webhook_concurrency=4, webhook_timeout_seconds=20)
+    async with receiving(hangs=True) as hanging, receiving() as well:
+        for _ in range(12):  # more than all calls that the two replicas make at once
+            await run(crons, hanging.url)
+            await finish(crons)
+        await hanging.call()
+        await run(crons, well.url)
+        await finish(crons)
+        await well.call(seconds=5)
+        hanging.answers.set()
+        await until(lambda: nothing_left(crons))
+    assert hanging.count == 12

@@ -21,11 +21,12 @@ WHERE r.run_id = :run_id AND r.status = 'pending'
 FOR UPDATE OF r
 ON CONFLICT (run_id) DO UPDATE SET document = excluded.document, recorded_at = excluded.recorded_at;
 
--- name: claim_deliveries(limit, lease_seconds)
+-- name: claim_deliveries(full_hosts, limit, lease_seconds)
 -- Of runs that have ended (or are gone, by rollback). Until a run is terminal its row is only a plan.
 WITH due AS (
     SELECT d.run_id FROM runs.webhook_delivery d
     WHERE d.next_attempt_at <= clock_timestamp()
+      AND coalesce(substring(d.url FROM '^[^:/?#]+://([^/?#]*)'), '') <> ALL(:full_hosts::text[])
       AND NOT EXISTS (
           SELECT FROM runs.run r WHERE r.run_id = d.run_id AND r.status IN ('pending', 'running')
       )

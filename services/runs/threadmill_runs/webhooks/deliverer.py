@@ -1,7 +1,9 @@
 """Makes the planned calls, again and again with growing pauses, until they succeed or are given up."""
 
 import random
+from collections import Counter
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -34,7 +36,11 @@ class Patience:
 
 
 class Deliverer:
-    """One replica's part in delivering webhooks."""
+    """One replica's part in delivering webhooks.
+
+    Receivers that are slow to answer, or do not, must not hold up the calls of others: no host gets more calls while it
+    has a quarter of all, so it never has half of them.
+    """
 
     def __init__(
         self,
@@ -49,6 +55,8 @@ class Deliverer:
         self._sender = sender
         self._patience = patience
         self._lease_seconds = timeout_seconds + LEASE_MARGIN_SECONDS
+        self._share = max(1, concurrency // 4)
+        self._calls: Counter[str] = Counter()  # under way, by host
         self._loop: ClaimLoop[Delivery] = ClaimLoop(
             "webhook", self._claim, self.deliver, repo.seconds_to_next, concurrency, poll_seconds
         )
@@ -62,10 +70,30 @@ class Deliverer:
         await self._loop.run()
 
     async def _claim(self, limit: int) -> list[Delivery]:
-        return await self._repo.claim(limit, self._lease_seconds)
+        """Up to so many calls, in portions that leave no host with much more than its share."""
+        claimed: list[Delivery] = []
+        while wanted := min(limit - len(claimed), self._share):
+            full = [host for host, count in self._calls.items() if count >= self._share]
+            portion = await self._repo.claim(wanted, self._lease_seconds, full)
+            self._calls.update(map(_host, portion))
+            claimed += portion
+            if len(portion) < wanted:
+                break
+        return claimed
 
     async def deliver(self, delivery: Delivery) -> None:
         """Makes one call and writes down how it went."""
+        try:
+            await self._deliver(delivery)
+        finally:
+            host = _host(delivery)
+            if self._calls[host] == self._share:  # calls to it may have been left to wait
+                self._loop.wake()
+            self._calls[host] -= 1
+            if not self._calls[host]:
+                del self._calls[host]
+
+    async def _deliver(self, delivery: Delivery) -> None:
         noted = log.bind(run_id=delivery.run_id, attempt=delivery.attempt)
         try:
             status = await self._sender.send(
@@ -80,3 +108,8 @@ class Deliverer:
         else:
             noted.info("webhook_delivered", status=status)
         return await self._repo.finish(delivery)
+
+
+def _host(delivery: Delivery) -> str:
+    """Host and port, as claim_deliveries takes them from the URL; empty for a path of this server."""
+    return urlsplit(delivery.url).netloc

@@ -48,10 +48,12 @@ class WebhookRepo:
         async with connection(self._pool, self._settings) as db:
             await self._sql.record_unstarted_delivery(db, run_id=run_id, url=url, document=document)
 
-    async def claim(self, limit: int, lease_seconds: float) -> list[Delivery]:
-        """Leases calls that are due, of runs that have ended."""
+    async def claim(self, limit: int, lease_seconds: float, full_hosts: Sequence[str]) -> list[Delivery]:
+        """Leases calls that are due, of runs that have ended; none to these hosts."""
         async with connection(self._pool, self._settings) as db:
-            rows = await all_rows(self._sql.claim_deliveries(db, limit=limit, lease_seconds=lease_seconds))
+            rows = await all_rows(
+                self._sql.claim_deliveries(db, limit=limit, lease_seconds=lease_seconds, full_hosts=list(full_hosts))
+            )
         return [
             Delivery(
                 run_id=str(row["run_id"]),
