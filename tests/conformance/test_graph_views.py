@@ -166,6 +166,62 @@ async def test_the_latest_state_takes_one_call(graphs: Any, checkpoints: Countin
     assert checkpoints.calls == ["GetCheckpoint"]
 
 
+async def named_thread(threads_service: Any, metadata: object, config: object = None) -> str:
+    """A thread that says how it is to be read: a run has left the config of its assistant there."""
+    made = await threads_service.threads.CreateThread(threads_pb2.CreateThreadRequest(metadata_json=encode(metadata)))
+    run = {"thread_id": made.thread_id, "run_id": str(uuid4())}
+    await threads_service.threads.BeginRun(
+        threads_pb2.BeginRunRequest(**run, config_defaults_json=encode(config or {}))
+    )
+    ended = {"run_id": run["run_id"], "token": 1}
+    await threads_service.threads.EndRun(threads_pb2.EndRunRequest(thread_id=made.thread_id, fence=ended))
+    return str(made.thread_id)
+
+
+async def read(graphs: Any, thread_id: str, **fields: Any) -> bytes:
+    """What GetState answers when the thread is to name the graph."""
+    found: bytes = (await graphs.GetState(graphs_pb2.GetStateRequest(thread_id=thread_id, **fields))).json
+    return found
+
+
+async def test_a_thread_names_its_graph_in_the_call_that_reads_its_state(
+    graphs: Any, checkpoints: Counting, threads_service: Any
+) -> None:
+    thread_id = await named_thread(threads_service, {"graph_id": "hitl"})
+    await update(graphs, thread_id, {"q": "x", "log": ["hand"]}, "prep")
+    checkpoints.calls.clear()
+    found = decode(await read(graphs, thread_id))
+    assert checkpoints.calls == ["GetCheckpoint"]
+    assert found == await state(graphs, thread_id)
+    past = await history(graphs, thread_id)
+    reference = {"checkpoint_id": past[-1]["checkpoint"]["checkpoint_id"]}
+    checkpoints.calls.clear()
+    assert decode(await read(graphs, thread_id, checkpoint_json=encode(reference))) == past[-1]
+    assert checkpoints.calls == ["GetCheckpoint"]
+
+
+async def test_a_thread_without_a_graph_has_no_state_and_a_missing_one_is_none(
+    graphs: Any, threads_service: Any
+) -> None:
+    for metadata in ({}, {"graph_id": ""}, {"graph_id": 5}):
+        assert await read(graphs, await named_thread(threads_service, metadata)) == b""
+    gone = await named_thread(threads_service, {"graph_id": "gone"})
+    assert (await refusal(read(graphs, gone)))[:2] == (grpc.StatusCode.NOT_FOUND, "GRAPH_NOT_FOUND")
+    missing = await refusal(read(graphs, str(uuid4())))
+    assert missing[:2] == (grpc.StatusCode.NOT_FOUND, "THREAD_NOT_FOUND")
+
+
+async def test_the_config_of_a_threads_runs_reaches_its_factory_without_their_checkpoint(
+    graphs: Any, threads_service: Any
+) -> None:
+    configurable = {"user": "ada", "checkpoint_id": "1f0a9d9e-0000-6000-8000-000000000000", "checkpoint_ns": "x:1"}
+    thread_id = await named_thread(threads_service, {"graph_id": "refuses"}, {"configurable": configurable})
+    assert "no key for ada" in str(await refusal(read(graphs, thread_id)))
+    plain = await named_thread(threads_service, {"graph_id": "hitl"}, {"configurable": configurable})
+    await update(graphs, plain, {"q": "x"})
+    assert decode(await read(graphs, plain))["values"]["q"] == "x", "the state is the latest"
+
+
 async def test_factories_learn_what_they_are_called_for(graphs: Any, thread_id: str) -> None:
     await update(graphs, thread_id, {"q": "x"})
     await state(graphs, thread_id)

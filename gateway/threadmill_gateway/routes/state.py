@@ -21,7 +21,7 @@ from threadmill_gateway.models.state import Checkpoint, HistoryBefore, HistorySe
 from threadmill_gateway.requests import INT32_MAX, canonical_uuid, path_id, query_flag, read
 from threadmill_gateway.responses import next_of
 from threadmill_gateway.routes.endpoint import Endpoint, Query
-from threadmill_gateway.routes.threads import load_thread
+from threadmill_gateway.routes.threads import load_thread, not_found
 
 log = structlog.get_logger(__name__)
 
@@ -45,15 +45,15 @@ async def post_state_at(request: Request, gateway: Gateway) -> Response:
 
 
 async def _state(gateway: Gateway, thread_id: str, checkpoint: Checkpoint, subgraphs: bool) -> Response:
-    row = await load_thread(gateway, thread_id)
-    graph = _graph(row)
     wanted = checkpoint.checkpoint_id
-    if graph is None or (wanted and canonical_uuid(wanted) is None):
+    if wanted and canonical_uuid(wanted) is None:
+        await load_thread(gateway, thread_id)
         return encode.document_response(empty_state(thread_id, checkpoint))
-    question = graphs_pb2.GetStateRequest(
-        graph=graph, thread_id=thread_id, checkpoint_json=_json(checkpoint), subgraphs=subgraphs
-    )
-    found = await gateway.clients.ask(gateway.clients.graphs.GetState, question)
+    question = graphs_pb2.GetStateRequest(thread_id=thread_id, checkpoint_json=_json(checkpoint), subgraphs=subgraphs)
+    with answering(THREAD_NOT_FOUND=not_found(thread_id)):
+        found = await gateway.clients.ask(gateway.clients.graphs.GetState, question)
+    if not found.json:
+        return encode.document_response(empty_state(thread_id, checkpoint))
     return encode.json_response(found.json)
 
 

@@ -83,13 +83,15 @@ class Fence:
 class Read:
     """A checkpoint, if there is one, and of its thread (0 if that is missing) the epoch of chunks and last change.
 
-    `run_settled`: the reading run is not active on the thread any more.
+    `run_settled`: the reading run has been ended. `identity`: metadata and config of the thread, if they were asked for
+    and it exists.
     """
 
     checkpoint: Checkpoint | None
     chunk_epoch: int
     state_micros: int
     run_settled: bool = False
+    identity: tuple[Json, Json] | None = None
 
 
 @dataclass(slots=True)

@@ -37,12 +37,15 @@ class CheckpointsApi(checkpoints_pb2_grpc.CheckpointsServicer):
     async def GetCheckpoint(self, request: pb.GetCheckpointRequest, context: Context) -> pb.GetCheckpointResponse:
         """See the proto."""
         key = CheckpointKey(request.checkpoint_ns, request.checkpoint_id)
-        found = await self._repo.read(decoding.thread_id(request.thread_id), key, _fence(request))
+        found = await self._repo.read(
+            decoding.thread_id(request.thread_id), key, _fence(request), with_thread=request.with_thread
+        )
         return pb.GetCheckpointResponse(
             checkpoint=_encode(found.checkpoint) if found.checkpoint else None,
             chunk_epoch=found.chunk_epoch,
             state_micros=found.state_micros,
             run_settled=found.run_settled,
+            thread=_encode_identity(found.identity) if found.identity else None,
         )
 
     async def ListCheckpoints(
@@ -121,6 +124,11 @@ class CheckpointsApi(checkpoints_pb2_grpc.CheckpointsServicer):
         thread_ids = decoding.thread_ids(request.thread_ids)
         await (self._repo.delete(thread_ids) if request.delete_all else self._repo.prune(thread_ids))
         return empty_pb2.Empty()
+
+
+def _encode_identity(identity: tuple[Json, Json]) -> pb.ThreadIdentity:
+    metadata, config = identity
+    return pb.ThreadIdentity(metadata_json=metadata.encode(), config_json=config.encode())
 
 
 def _fence(request: pb.GetCheckpointRequest | pb.WriteCheckpointsRequest) -> Fence | None:

@@ -27,7 +27,7 @@ from threadmill_threads.checkpoints import (
     WriteBatch,
 )
 from threadmill_threads.database import Database
-from threadmill_threads.domain import RunEnding, ThreadId, Ttl
+from threadmill_threads.domain import Json, RunEnding, ThreadId, Ttl
 from threadmill_threads.errors import CheckpointGone, ChunksUnknown, Fenced, ThreadNotFound
 from threadmill_threads.pruning import Pruning
 from threadmill_threads.resting import ending_columns
@@ -49,13 +49,18 @@ class CheckpointsRepo:
         self._default_ttl = default_ttl
         self._list_batch = list_batch
 
-    async def read(self, thread_id: ThreadId, key: CheckpointKey, fence: Fence | None) -> Read:
-        """A checkpoint, the latest if the key has no id. Raises Fenced; ThreadNotFound for a fenced reader."""
+    async def read(
+        self, thread_id: ThreadId, key: CheckpointKey, fence: Fence | None, *, with_thread: bool = False
+    ) -> Read:
+        """A checkpoint, the latest if the key has no id. Raises Fenced; ThreadNotFound for a fenced reader.
+
+        `with_thread` adds the thread's identity for readers without a fence.
+        """
         floor, ceiling = _range(key.checkpoint_id)
         where = {"thread_id": thread_id, "checkpoint_ns": key.checkpoint_ns, "floor": floor, "ceiling": ceiling}
         async with self._database.connection() as connection:
             if fence is None:
-                row = await self._queries.read_checkpoint(connection, **where)
+                row = await self._queries.read_checkpoint(connection, **where, with_thread=with_thread)
             else:
                 row = await self._queries.take_over(connection, run_id=fence.run_id, token=fence.token, **where)
         if fence is not None and row is None:
@@ -68,6 +73,7 @@ class CheckpointsRepo:
             row["chunk_epoch"] or 0,
             row["state_micros"] or 0,
             run_settled=fence is not None and not row["is_active"],
+            identity=_identity(row) if fence is None else None,
         )
 
     async def listed(self, query: CheckpointQuery) -> AsyncIterator[Checkpoint]:
@@ -197,6 +203,10 @@ def _refuse(thread_id: ThreadId, batch: WriteBatch, token: int | None, gate: Map
         raise ChunksUnknown.of(thread_id)
     if not (batch.base().is_empty() if gate is None else gate["has_base"]):
         raise CheckpointGone.of(thread_id)
+
+
+def _identity(row: Mapping[str, Any]) -> tuple[Json, Json] | None:
+    return (row["thread_metadata"], row["thread_config"]) if row["thread_metadata"] is not None else None
 
 
 def _range(checkpoint_id: str, before: str = "") -> tuple[str, str]:

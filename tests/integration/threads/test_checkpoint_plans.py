@@ -52,7 +52,7 @@ async def test_reads_touch_what_they_answer(service, thread, mode):
     everything = ("", "\U0010ffff")
     await service.sql.execute(f"SET plan_cache_mode = {mode}")
     for query, arguments, most in [
-        (QUERY.read_checkpoint, (thread, "", *everything), 6),
+        (QUERY.read_checkpoint, (True, thread, "", *everything), 6),
         (QUERY.list_namespace, (thread, "", *everything, None, 20), 100),
         (QUERY.list_thread, (thread, *everything, "", None, 20), HISTORY + 100),
         (QUERY.list_everywhere, (None, *everything, "", thread, None, 20), 100),

@@ -20,12 +20,13 @@ LARGE = b'"%b"' % (b"x" * 1024 * 1024)
 NO_GRAPH = thread_row(metadata_json=b"{}")
 
 
-async def test_state_is_spliced_and_asked_of_the_threads_graph(client: httpx.AsyncClient, script: Script) -> None:
-    script.on(GetThread=thread_row(config_json=b'{"tags":["t"]}'), GetState=STATE)
+async def test_state_is_spliced_and_asked_of_the_executor_alone(client: httpx.AsyncClient, script: Script) -> None:
+    script.on(GetState=STATE)
     response = await client.get(f"{BASE}/state", params={"subgraphs": "true"})
     assert response.content == STATE.json
     asked = script.last("GetState")
-    assert (asked.graph.graph_id, asked.graph.config_json) == ("steps", b'{"tags":["t"]}')
+    assert script.names() == ["GetState"], "the executor asks threads for the graph together with the checkpoint"
+    assert not asked.HasField("graph")
     assert (asked.thread_id, asked.checkpoint_json, asked.subgraphs) == (THREAD_ID, b"", True)
 
 
@@ -40,7 +41,7 @@ async def test_state_at_a_checkpoint_by_path_and_by_body(client: httpx.AsyncClie
 
 
 async def test_state_before_any_graph_is_empty(client: httpx.AsyncClient, script: Script) -> None:
-    script.on(GetThread=NO_GRAPH)
+    script.on(GetState=graphs_pb2.JsonDocument())
     found = (await client.get(f"{BASE}/state")).json()
     assert found["values"] == {}
     assert found["next"] == found["tasks"] == found["interrupts"] == []
@@ -229,13 +230,13 @@ async def test_update_of_a_busy_thread_asks_no_graph(client: httpx.AsyncClient, 
     assert script.names() == ["GetThread"]
 
 
-async def test_checkpoint_that_the_latest_run_started_from_does_not_bind_reads(
+async def test_checkpoint_that_the_latest_run_started_from_does_not_bind_histories(
     client: httpx.AsyncClient, script: Script
 ) -> None:
     config = {"configurable": {"checkpoint_id": CHECKPOINT_ID, "thread_id": THREAD_ID, "model": "m"}, "tags": []}
-    script.on(GetThread=thread_row(config_json=orjson.dumps(config)), GetState=STATE)
-    await client.get(f"{BASE}/state")
-    assert orjson.loads(script.last("GetState").graph.config_json) == {"configurable": {"model": "m"}, "tags": []}
+    script.on(GetThread=thread_row(config_json=orjson.dumps(config)), GetHistory=HISTORY)
+    await client.get(f"{BASE}/history")
+    assert orjson.loads(script.last("GetHistory").graph.config_json) == {"configurable": {"model": "m"}, "tags": []}
 
 
 async def test_a_checkpoint_id_may_be_spelled_in_any_way(client: httpx.AsyncClient, script: Script) -> None:

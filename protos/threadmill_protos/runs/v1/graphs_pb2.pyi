@@ -190,7 +190,7 @@ class GetStateRequest(_message.Message):
     """Nest the states of pending subgraphs."""
     @_builtins.property
     def graph(self) -> Global___GraphRequest:
-        """The graph."""
+        """The graph. Absent: the one that the thread's metadata name, with the config of its runs."""
 
     def __init__(
         self,

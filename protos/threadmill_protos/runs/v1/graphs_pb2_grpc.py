@@ -114,7 +114,8 @@ class GraphsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetState(self, request, context):
-        """Snapshot of a thread's state as the REST ThreadState.
+        """Snapshot of a thread's state as the REST ThreadState; an empty document if no graph is named, by the request or by
+        the thread. THREAD_NOT_FOUND (NOT_FOUND) if the thread was to name it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,9 @@ class GraphsStub:
     ListSubgraphs: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.ListSubgraphsRequest, _graphs_pb2.JsonDocument]
     """Schemas of subgraphs by namespace: {namespace: schemas}."""
     GetState: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.GetStateRequest, _graphs_pb2.JsonDocument]
-    """Snapshot of a thread's state as the REST ThreadState."""
+    """Snapshot of a thread's state as the REST ThreadState; an empty document if no graph is named, by the request or by
+    the thread. THREAD_NOT_FOUND (NOT_FOUND) if the thread was to name it.
+    """
     UpdateState: _grpc.UnaryUnaryMultiCallable[_graphs_pb2.UpdateStateRequest, _graphs_pb2.JsonDocument]
     """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
     STATE_CONTENDED (ABORTED) if others changed the state during each of many attempts;
@@ -75,7 +77,9 @@ class GraphsAsyncStub(GraphsStub):
     ListSubgraphs: _aio.UnaryUnaryMultiCallable[_graphs_pb2.ListSubgraphsRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
     """Schemas of subgraphs by namespace: {namespace: schemas}."""
     GetState: _aio.UnaryUnaryMultiCallable[_graphs_pb2.GetStateRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
-    """Snapshot of a thread's state as the REST ThreadState."""
+    """Snapshot of a thread's state as the REST ThreadState; an empty document if no graph is named, by the request or by
+    the thread. THREAD_NOT_FOUND (NOT_FOUND) if the thread was to name it.
+    """
     UpdateState: _aio.UnaryUnaryMultiCallable[_graphs_pb2.UpdateStateRequest, _graphs_pb2.JsonDocument]  # type: ignore[assignment]
     """Applies one update to a thread's state. Answers {checkpoint, configurable, checkpoint_id}. THREAD_BUSY;
     STATE_CONTENDED (ABORTED) if others changed the state during each of many attempts;
@@ -132,7 +136,9 @@ class GraphsServicer(metaclass=_abc_1.ABCMeta):
         request: _graphs_pb2.GetStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_graphs_pb2.JsonDocument, _abc.Awaitable[_graphs_pb2.JsonDocument]]:
-        """Snapshot of a thread's state as the REST ThreadState."""
+        """Snapshot of a thread's state as the REST ThreadState; an empty document if no graph is named, by the request or by
+        the thread. THREAD_NOT_FOUND (NOT_FOUND) if the thread was to name it.
+        """
 
     @_abc_1.abstractmethod
     def UpdateState(

@@ -244,12 +244,15 @@ class GetCheckpointRequest(_message.Message):
     CHECKPOINT_NS_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
+    WITH_THREAD_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Id of the thread."""
     checkpoint_ns: _builtins.str
     """Namespace."""
     checkpoint_id: _builtins.str
     """Id; empty: the latest."""
+    with_thread: _builtins.bool
+    """Also tell what of its thread says through which graph it is to be read; without a fence only."""
     @_builtins.property
     def fence(self) -> _common_pb2.Fence:
         """Fence of the reading run; absent outside a run."""
@@ -261,14 +264,41 @@ class GetCheckpointRequest(_message.Message):
         checkpoint_ns: _builtins.str = ...,
         checkpoint_id: _builtins.str = ...,
         fence: _common_pb2.Fence | None = ...,
+        with_thread: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "checkpoint_ns", b"checkpoint_ns", "fence", b"fence", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "checkpoint_ns", b"checkpoint_ns", "fence", b"fence", "thread_id", b"thread_id", "with_thread", b"with_thread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCheckpointRequest: _TypeAlias = GetCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class ThreadIdentity(_message.Message):
+    """What says through which graph a thread is to be read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
+    CONFIG_JSON_FIELD_NUMBER: _builtins.int
+    metadata_json: _builtins.bytes
+    """JSON object: the thread's metadata, which name the graph."""
+    config_json: _builtins.bytes
+    """JSON object: the configs of the thread's runs."""
+    def __init__(
+        self,
+        *,
+        metadata_json: _builtins.bytes = ...,
+        config_json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "metadata_json", b"metadata_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThreadIdentity: _TypeAlias = ThreadIdentity  # noqa: Y015
 
 @_typing.final
 class GetCheckpointResponse(_message.Message):
@@ -280,6 +310,7 @@ class GetCheckpointResponse(_message.Message):
     CHUNK_EPOCH_FIELD_NUMBER: _builtins.int
     STATE_MICROS_FIELD_NUMBER: _builtins.int
     RUN_SETTLED_FIELD_NUMBER: _builtins.int
+    THREAD_FIELD_NUMBER: _builtins.int
     chunk_epoch: _builtins.int
     """Epoch under which the checkpoint, its values and chunks are stored; 0 if the thread is missing."""
     state_micros: _builtins.int
@@ -294,6 +325,10 @@ class GetCheckpointResponse(_message.Message):
     def checkpoint(self) -> Global___Checkpoint:
         """Absent if there is none."""
 
+    @_builtins.property
+    def thread(self) -> Global___ThreadIdentity:
+        """Only if asked for; absent if the thread is missing."""
+
     def __init__(
         self,
         *,
@@ -301,10 +336,11 @@ class GetCheckpointResponse(_message.Message):
         chunk_epoch: _builtins.int = ...,
         state_micros: _builtins.int = ...,
         run_settled: _builtins.bool = ...,
+        thread: Global___ThreadIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "thread", b"thread"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "chunk_epoch", b"chunk_epoch", "run_settled", b"run_settled", "state_micros", b"state_micros"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "chunk_epoch", b"chunk_epoch", "run_settled", b"run_settled", "state_micros", b"state_micros", "thread", b"thread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,8 @@
--- name: read_checkpoint(thread_id, checkpoint_ns, floor, ceiling)^
+-- name: read_checkpoint(with_thread, thread_id, checkpoint_ns, floor, ceiling)^
 -- The newest checkpoint with floor <= id < ceiling and what the thread's row says; nulls for what is missing.
 SELECT thread.fence, thread.chunk_epoch, (extract(epoch FROM thread.state_updated_at) * 1000000)::bigint AS state_micros,
+    CASE WHEN :with_thread::boolean THEN thread.metadata END AS thread_metadata,
+    CASE WHEN :with_thread THEN thread.config END AS thread_config,
     found.*
 FROM (SELECT :thread_id::uuid AS wanted_id) AS wanted
 LEFT JOIN threads.thread ON thread.thread_id = wanted.wanted_id

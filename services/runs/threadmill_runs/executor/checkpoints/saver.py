@@ -83,6 +83,8 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         self._head = Head(known=fence is not None, thread_id=thread_id, is_empty=thread_is_empty)
         self._waits = waits
         self._list_bytes = list_bytes
+        # What `look_up` has read, until the graph asks for it: by thread, namespace and id.
+        self._looked_up: dict[tuple[str, str, str], checkpoints_pb2.GetCheckpointResponse] = {}
 
     # For the owner of the run
 
@@ -113,6 +115,20 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         """Makes every further write fail locally: for a run that is abandoned while its user code goes on."""
         self._writes.close()
 
+    async def look_up(
+        self, thread_id: str, checkpoint_ns: str, checkpoint_id: str
+    ) -> checkpoints_pb2.ThreadIdentity | None:
+        """What says through which graph a thread is to be read; None if it is missing. On the control loop.
+
+        The checkpoint comes in the same call, and is kept for the graph to ask for once.
+        """
+        request = checkpoints_pb2.GetCheckpointRequest(
+            thread_id=thread_id, checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id, with_thread=True
+        )
+        response = await self._fetch(request)
+        self._looked_up[thread_id, checkpoint_ns, checkpoint_id] = response
+        return response.thread if response.HasField("thread") else None
+
     # Reads
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -121,6 +137,9 @@ class GrpcSaver(BaseCheckpointSaver[str]):
         A run that asks for its thread's latest after it has written is answered from what it wrote, once durable.
         """
         where = config["configurable"]
+        place = (str(where["thread_id"]), where.get("checkpoint_ns") or "", where.get("checkpoint_id") or "")
+        if (looked_up := self._looked_up.pop(place, None)) is not None:
+            return self._tuple(looked_up)
         if not where.get("checkpoint_id"):
             thread_id, ns = str(where["thread_id"]), where.get("checkpoint_ns") or ""
             if self._head.has_none(thread_id, ns):
@@ -305,17 +324,17 @@ class GrpcSaver(BaseCheckpointSaver[str]):
             fence=self._fence,
         )
 
-        async def get() -> checkpoints_pb2.GetCheckpointResponse:
-            response = await self._call(
-                lambda: self._stub.GetCheckpoint(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
-            )
-            self._head.run_settled |= response.run_settled
-            if response.HasField("checkpoint"):
-                self._known_chunks.saw(request.thread_id, response.chunk_epoch, response.checkpoint)
-                self._head.saw(request, response.checkpoint)
-            return response
+        return self._fetch(request)
 
-        return get()
+    async def _fetch(self, request: checkpoints_pb2.GetCheckpointRequest) -> checkpoints_pb2.GetCheckpointResponse:
+        response = await self._call(
+            lambda: self._stub.GetCheckpoint(request, timeout=CALL_TIMEOUT_SECONDS, wait_for_ready=True)
+        )
+        self._head.run_settled |= response.run_settled
+        if response.HasField("checkpoint"):
+            self._known_chunks.saw(request.thread_id, response.chunk_epoch, response.checkpoint)
+            self._head.saw(request, response.checkpoint)
+        return response
 
     async def _list(
         self,

@@ -18,6 +18,13 @@ class GraphNotFound(DomainError):
     reason = "GRAPH_NOT_FOUND"
 
 
+class ThreadNotFound(DomainError):
+    """No thread has this id."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "THREAD_NOT_FOUND"
+
+
 class GraphFailed(DomainError):
     """The graph cannot be used: its import failed, or its factory gave something else than a graph."""
 

@@ -5,12 +5,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import StateSnapshot, StateUpdate
+from threadmill_protos.threads.v1 import checkpoints_pb2
 
-from threadmill_runs.executor.graphs.errors import CheckpointNotFound
+from threadmill_runs.executor.checkpoints.saver import GrpcSaver
+from threadmill_runs.executor.graphs.errors import CheckpointNotFound, ThreadNotFound
 from threadmill_runs.executor.graphs.factory import Access
 from threadmill_runs.executor.graphs.reading import read_history, read_state, unchecked
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
@@ -24,7 +27,7 @@ PAGE_BYTES = 2 * 1024 * 1024
 
 
 # Makes a checkpointer without a fence, for one operation.
-SaverFactory = Callable[[], BaseCheckpointSaver[str]]
+SaverFactory = Callable[[], GrpcSaver]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,21 @@ class Subject:
     graph_id: str
     config: Mapping[str, Any]
     thread_id: str
+
+    @classmethod
+    def of(cls, thread_id: str, identity: checkpoints_pb2.ThreadIdentity) -> "Subject | None":
+        """As a thread says by itself; None if neither a run nor a client has named a graph yet.
+
+        The configs of its runs may name the checkpoint that one of them started from, which is not the state's.
+        """
+        graph_id = orjson.loads(identity.metadata_json or b"{}").get("graph_id")
+        if not isinstance(graph_id, str) or not graph_id:
+            return None
+        config = orjson.loads(identity.config_json or b"{}")
+        configurable = {
+            key: value for key, value in (config.get("configurable") or {}).items() if key not in _CHECKPOINT_KEYS
+        }
+        return cls(graph_id, {**config, "configurable": configurable}, thread_id)
 
     def at(self, checkpoint: Mapping[str, Any] | None = None, **configurable: str) -> RunnableConfig:
         """Config that names a checkpoint of the thread: the one given, else the latest of the root."""
@@ -59,11 +77,29 @@ class ThreadStates:
         self._saver_factory = saver_factory
         self._store = store
 
+    async def look_up(self, thread_id: str, checkpoint: Mapping[str, Any] | None) -> tuple[Subject | None, GrpcSaver]:
+        """How a thread is to be read, as it says by itself, and a checkpointer that has read its checkpoint with that.
+
+        Raises ThreadNotFound. On the control loop.
+        """
+        saver = self._saver_factory()
+        named = checkpoint or {}
+        ns, checkpoint_id = str(named.get("checkpoint_ns") or ""), str(named.get("checkpoint_id") or "")
+        identity = await saver.look_up(thread_id, ns, checkpoint_id)
+        if identity is None:
+            raise ThreadNotFound(f"Thread with ID {thread_id} not found")
+        return Subject.of(thread_id, identity), saver
+
     async def snapshot(
-        self, subject: Subject, checkpoint: Mapping[str, Any] | None = None, *, subgraphs: bool = False
+        self,
+        subject: Subject,
+        checkpoint: Mapping[str, Any] | None = None,
+        saver: GrpcSaver | None = None,
+        *,
+        subgraphs: bool = False,
     ) -> StateSnapshot:
         """The state at a checkpoint, or the latest: one read of the checkpointer, more only for nested states."""
-        return await self._snapshot(subject, checkpoint, self._saver_factory(), subgraphs=subgraphs)
+        return await self._snapshot(subject, checkpoint, saver or self._saver_factory(), subgraphs=subgraphs)
 
     async def history(
         self,

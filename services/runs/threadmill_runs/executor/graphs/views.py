@@ -122,11 +122,19 @@ class GraphsServicer(graphs_pb2_grpc.GraphsServicer):
         self, request: graphs_pb2.GetStateRequest, context: Context
     ) -> graphs_pb2.JsonDocument:
         """State of a thread."""
-        subject = _subject(request.graph, request.thread_id)
         checkpoint = _object(request.checkpoint_json, "checkpoint")
+        saver = None
+        if request.HasField("graph"):
+            subject = _subject(request.graph, request.thread_id)
+        else:
+            found, saver = await self._states.look_up(request.thread_id, checkpoint)
+            if found is None:
+                return graphs_pb2.JsonDocument()
+            subject = found
 
         async def answer() -> bytes:
-            return encode(thread_state(await self._states.snapshot(subject, checkpoint, subgraphs=request.subgraphs)))
+            state = await self._states.snapshot(subject, checkpoint, saver, subgraphs=request.subgraphs)
+            return encode(thread_state(state))
 
         return graphs_pb2.JsonDocument(json=await self._on_user_loop(subject.graph_id, answer))
 
