@@ -157,7 +157,7 @@ async def test_request_id_travels_with_the_call(client: httpx.AsyncClient, scrip
 async def test_missing_and_malformed_threads(
     client: httpx.AsyncClient, script: Script, method: str, path: str, status: int, detail: str
 ) -> None:
-    names = ("GetThread", "UpdateThread", "DeleteThread", "CopyThread", "GetThreadStorage")
+    names = ("GetThread", "UpdateThread", "DeleteThread", "CopyThread", "GetThreadStorage", "GetState")
     script.on(**dict.fromkeys(names, NOT_FOUND))
     response = await client.request(method, path, json={})
     assert (response.status_code, response.json()) == (status, {"detail": detail})
