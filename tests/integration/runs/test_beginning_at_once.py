@@ -75,8 +75,12 @@ async def test_a_run_that_came_and_went_after_the_thread_was_found_empty(unpolle
     assert not assignment.thread_is_empty
 
 
-async def blocked(system, statements=1):
-    return await system.threads_sql.fetchval("SELECT count(*) >= $1 FROM pg_locks WHERE NOT granted", statements)
+async def blocked(system, statement="INTO runs.run AS"):
+    """Whether a statement with this text waits for a lock; so do those of duties, at any time."""
+    return await system.threads_sql.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND position($1 IN query) > 0)",
+        statement,
+    )
 
 
 async def test_runs_of_one_thread_go_one_after_the_other_and_in_order(unpolled, executor):
@@ -148,7 +152,7 @@ async def test_a_run_whose_executor_leaves_in_between_goes_to_another(unpolled, 
         create = asyncio.ensure_future(unpolled.create(thread_id))
         await until(lambda: blocked(unpolled))
         await executor.detach()
-        await until(lambda: blocked(unpolled, 2))  # the end of its leases waits as well
+        await until(lambda: blocked(unpolled, "least(lease_expires_at"))  # its leases are to be shortened
     run = await create
     assignment = await other.assignment(seconds=5)  # a lease lasts 15
     assert (assignment.fence.run_id, assignment.attempt) == (run.run_id, 1), "the attempt was not spent"
