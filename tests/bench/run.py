@@ -58,14 +58,16 @@ async def _idle_streams(server: Running, entry: Entry) -> list[dict[str, object]
             raise RuntimeError("the streams could not be opened")
         held = sum(server.memory_mb().values())
         process.stdin.write(b"\n")
-        beside = json.loads(await process.stdout.readline())
+        beside = await process.stdout.readline()
         await process.wait()
+        if not beside:
+            raise RuntimeError("the server did not serve others beside the streams")
     memory = {
         "workload": "idle_streams",
         "clients": entry.clients,
         "kb_per_stream": 1024 * (held - before) / entry.clients,
     }
-    return [memory, beside]
+    return [memory, json.loads(beside)]
 
 
 async def accounted(server: Running, shared: Backends, entry: Entry) -> list[dict[str, object]]:
