@@ -77,7 +77,9 @@ class ThreadsRepo:
     async def copy(self, source_id: ThreadId, target_id: ThreadId) -> Thread:
         """A new idle thread with the metadata and history of another. Raises ThreadNotFound."""
         async with self._database.connection() as connection:
-            row = await self._queries.copy_thread(connection, source_id=source_id, target_id=target_id)
+            row = await self._queries.copy_thread(
+                connection, source_id=source_id, target_id=target_id, **self._ttl(self._default_ttl)
+            )
         return _found(row, source_id)
 
     async def prune(self, thread_ids: Sequence[ThreadId], strategy: TtlStrategy) -> int:

@@ -55,6 +55,12 @@ async def test_ttl_must_be_positive_and_finite(service, bad):
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_a_copy_lives_as_long_as_any_new_thread(service):
+    mortal = await create(service, ttl=ttl(1.5))
+    copy = await service.threads.CopyThread(pb.CopyThreadRequest(thread_id=mortal))
+    assert not (await get(service, copy.thread_id)).HasField("ttl")
+
+
 async def test_default_ttl(start_service, steps):
     service = await start_service(ttl_default_minutes=5, ttl_default_strategy="keep_latest")
     run = pb.BeginRunRequest(thread_id=str(uuid4()), run_id=str(uuid4()), create_if_missing=True)

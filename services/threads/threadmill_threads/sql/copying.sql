@@ -1,10 +1,11 @@
 -- Copies are one statement each, so that all tables are read at the same moment.
 
--- name: copy_thread(target_id, source_id)^
--- Makes an idle thread with the metadata and the whole history of another; nothing if that is missing.
+-- name: copy_thread(target_id, source_id, ttl_strategy, ttl_minutes)^
+-- Makes an idle thread with the metadata and the whole history of another; nothing if that is missing. Its time to live is
+-- that of any new thread.
 WITH made AS (
     INSERT INTO threads.thread AS thread (thread_id, metadata, ttl_strategy, ttl_minutes)
-    SELECT :target_id, source.metadata, source.ttl_strategy, source.ttl_minutes
+    SELECT :target_id, source.metadata, :ttl_strategy, :ttl_minutes
     FROM threads.thread AS source WHERE source.thread_id = :source_id
     RETURNING thread.*
 ), checkpoints AS (
