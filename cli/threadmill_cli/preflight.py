@@ -1,7 +1,9 @@
 """What is checked before anything starts: the port, an external Postgres, an external Redis."""
 
 import errno
+import random
 import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -13,6 +15,7 @@ from threadmill_cli.refusal import CannotRun
 POSTGRES_MIN = 15
 REDIS_MIN = (6, 2)
 CONNECT_SECONDS = 5.0
+PRIVATE_PORTS = (20_000, 32_000)
 
 
 def check_port(host: str, port: int) -> None:
@@ -38,11 +41,15 @@ def _port_message(host: str, port: int, error: OSError) -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on at the moment.
+
+    Below those that systems give to outgoing connections, one of which could take it before it is used.
+    """
+    while True:
+        port = random.randrange(*PRIVATE_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
 
 
 def place_of(uri: str) -> str:

@@ -113,7 +113,11 @@ QUERIES_AND_INDEXES = [
     ("threads_with_crons", {"after": NOBODY, "limit": 500}, "cron_"),
     ("delete_crons_of_threads", {"thread_ids": [THREAD]}, "cron_"),
     ("lock_due_crons", {"limit": 32}, "cron_due"),
-    ("claim_deliveries", {"limit": 16, "lease_seconds": 20.0}, "webhook_delivery_due"),
+    (
+        "claim_deliveries",
+        {"full_hosts": ["slow.example"], "limit": 16, "lease_seconds": 20.0},
+        "webhook_delivery_due",
+    ),
     ("seconds_to_next_delivery", {}, "webhook_delivery_due"),
 ]
 RUN_FILTERS = [

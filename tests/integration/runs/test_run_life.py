@@ -190,7 +190,8 @@ async def test_fifty_creates_at_once_run_one_after_the_other(system):
         assert executor.inbox.empty(), "no two runs of a thread at once"
         order.append(assignment.fence.run_id)
         await executor.finish(assignment, values_json=b"{}")
-    assert order == expected
+    # Of creates that overlap, the one that found the thread idle is the first; the others go as they were written down.
+    assert order == [order[0], *(run_id for run_id in expected if run_id != order[0])]
     assert {await system.run_state(run.run_id) for run in runs} == {"success"}
     assert await system.thread_state(thread_id) == "idle"
 
