@@ -154,18 +154,6 @@ DELIBERATE: tuple[Deliberate, ...] = (
         "status$",
         "threads.md: the flat form works; system.md: malformed ids are 422",
     ),
-    Deliberate(
-        "state_refused_by_its_schema",
-        "/state$|/history",
-        "status$",
-        f"{SANE}: 400 for ever, and no update that would repair it",
-    ),
-    Deliberate(
-        "state_refused_by_its_schema",
-        "^GET /threads/<[^/]*>$",
-        r"body\.values\.n$",
-        "threads.md: values of the last checkpoint; the reference shows those of an earlier one",
-    ),
     Deliberate("thread_supersteps", "command", "status$", SANE),
     Deliberate(
         "state_of_messages", "storage", r"(count|versions)$", f"{MEMORY}: versions of empty channels are no blobs"

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypedDict, cast
 
 import pytest
-from langgraph.channels import Topic
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import CachePolicy, Command, StateUpdate, interrupt
-from pydantic import BaseModel, ValidationError
+from langgraph.types import Command, StateUpdate, interrupt
 from threadmill_runs.executor.encoding import decode, encode
 from threadmill_runs.executor.graphs.config_file import AppConfig, GraphSpec
 from threadmill_runs.executor.graphs.errors import UserError
@@ -65,55 +63,6 @@ def child() -> StateGraph[Any, Any, Any, Any]:
 nested = make(child().compile())
 
 
-class Strict(BaseModel):
-    n: int
-    log: list[str] = []
-
-
-def strict_graph() -> StateGraph[Any, Any, Any, Any]:
-    builder = StateGraph(Strict)
-    builder.add_node("count", lambda state: {"n": state.n + 1})
-    builder.add_edge(START, "count")
-    return builder
-
-
-def spoil(state: Strict) -> dict[str, Any]:
-    return {"n": "no number"}
-
-
-def outer(middle: Any) -> StateGraph[Any, Any, Any, Any]:
-    """`middle`, and after it a node whose schema may not like what came."""
-    builder = StateGraph(Strict)
-    builder.add_node("middle", middle)
-    builder.add_node(
-        "after", lambda state: {"n": state.n + 1}, cache_policy=CachePolicy(key_func=lambda state: state.n)
-    )
-    builder.add_edge(START, "middle")
-    builder.add_edge("middle", "after")
-    return builder
-
-
-def clashing() -> StateGraph[Any, Any, Any, Any]:
-    """Two nodes write what takes one value: the run fails, and so did every look at its latest state."""
-    builder = StateGraph(State)
-    for name in ("left", "right"):
-        builder.add_node(name, lambda state: {"q": "new"})
-        builder.add_edge(START, name)
-    return builder
-
-
-class Pickier(TypedDict):
-    q: str
-    log: Annotated[list[str], Topic(str)]
-
-
-strict = strict_graph()
-spoils = outer(spoil)
-spoils_inside = outer(outer(spoil).compile())
-clash = clashing()
-picky = StateGraph(Pickier).add_node("ask", lambda state: {}).add_edge(START, "ask")
-
-
 class Savers:
     """One in-memory saver for all operations of a test."""
 
@@ -131,7 +80,7 @@ def savers() -> Savers:
 
 @pytest.fixture
 def states(savers: Savers, tmp_path: Any) -> ThreadStates:
-    names = ("hitl", "failing", "nested", "strict", "spoils", "spoils_inside", "clash", "picky")
+    names = ("hitl", "failing", "nested")
     specs = tuple(GraphSpec(name, __name__, False, name) for name in names)
     return ThreadStates(GraphRegistry.load(AppConfig(tmp_path, specs, {}, ())), savers, None)
 
@@ -329,54 +278,6 @@ async def test_history(states: ThreadStates, savers: Savers) -> None:
     assert [item["checkpoint_id"] for item in await past(checkpoint={"checkpoint_id": middle})] == [middle]
     assert [item["metadata"]["step"] for item in await past(metadata={"source": "input"})] == [-1]
     assert len(await past(limit=2)) == 2
-
-
-async def test_a_state_that_its_schema_refuses_is_read(states: ThreadStates, savers: Savers) -> None:
-    await run(strict, savers, {"n": 1, "log": ["a"]})
-    with pytest.raises(ValidationError):
-        await run(strict, savers, {"n": "x"}, "r2")
-    state = await read(states, "strict")
-    assert (state["values"], state["next"]) == ({"n": "x", "log": ["a"]}, ["count"])
-    assert [(item["values"].get("n"), item["next"]) for item in await history(states, "strict")] == [
-        ("x", ["count"]),
-        (2, ["__start__"]),
-        (2, []),
-        (1, ["count"]),
-        (None, ["__start__"]),
-    ]
-
-
-@pytest.mark.parametrize(("graph_id", "node"), [("spoils", "after"), ("spoils_inside", "middle")])
-async def test_values_that_a_node_spoiled_are_shown_and_can_be_repaired(
-    states: ThreadStates, savers: Savers, graph_id: str, node: str
-) -> None:
-    builder = globals()[graph_id]
-    with pytest.raises(ValidationError):
-        await run(builder, savers, {"n": 1})
-    state = await read(states, graph_id, subgraphs=True)
-    assert state["next"] == [node]
-    deepest = state["tasks"][0]["state"] or state
-    assert (deepest["values"]["n"], deepest["next"]) == ("no number", ["after"])
-    assert (await history(states, graph_id))[0]["next"] == [node]
-    _, latest = await states.update(subject(graph_id), [[StateUpdate({"n": 5}, "middle")]], None, savers.saver)
-    assert (latest.values["n"], latest.next) == (5, ("after",))
-
-
-async def test_writes_that_the_channels_refuse_are_left_out(states: ThreadStates, savers: Savers) -> None:
-    with pytest.raises(InvalidUpdateError):
-        await run(clash, savers, {"q": "old"})
-    state = await read(states, "clash")
-    assert (state["values"]["q"], state["next"]) == ("old", ["left", "right"])
-    assert [task["result"] for task in state["tasks"]] == [{"q": "new"}, {"q": "new"}]
-
-
-async def test_a_state_of_another_shape_is_shown_as_it_is_stored(states: ThreadStates, savers: Savers) -> None:
-    # The graph as it was before it changed.
-    old = StateGraph(TypedDict("Old", {"q": str, "log": int})).add_node("ask", lambda state: {"log": 5})
-    await run(old.add_edge(START, "ask"), savers, {"q": "x", "log": 1})
-    state = await read(states, "picky")
-    assert (state["values"], state["next"], state["metadata"]["step"]) == ({"q": "x", "log": 5}, [], 1)
-    assert [item["values"].get("log") for item in await history(states, "picky")] == [5, 1, None]
 
 
 async def test_history_of_a_subgraph(states: ThreadStates, savers: Savers, monkeypatch: pytest.MonkeyPatch) -> None:

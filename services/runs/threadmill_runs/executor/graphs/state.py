@@ -15,7 +15,6 @@ from threadmill_protos.threads.v1 import checkpoints_pb2
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
 from threadmill_runs.executor.graphs.errors import CheckpointNotFound, ThreadNotFound
 from threadmill_runs.executor.graphs.factory import Access
-from threadmill_runs.executor.graphs.reading import read_history, read_state, unchecked
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state_view import checkpoint_ref, thread_state
 
@@ -115,10 +114,10 @@ class ThreadStates:
         bound: RunnableConfig | None = {"configurable": dict(before)} if before else None
         left = min(limit, 1) if config["configurable"].get("checkpoint_id") else limit
         async with self._open(subject, config, "threads.read", self._saver_factory()) as graph:
-            view = unchecked(graph)
             while left > 0:
                 size = min(left, PAGE_STATES)
-                page = await read_history(view, config, metadata=metadata, before=bound, limit=size)
+                past = graph.aget_state_history(config, filter=metadata, before=bound, limit=size)
+                page = [snapshot async for snapshot in past]
                 if not page:
                     return
                 yield [thread_state(state) for state in page]
@@ -142,7 +141,7 @@ class ThreadStates:
         if named and await saver.aget_tuple(config) is None:
             raise CheckpointNotFound(f"Checkpoint {named} not found in thread {subject.thread_id}")
         async with self._open(subject, config, "threads.update", saver) as graph:
-            updated = await unchecked(graph).abulk_update_state(config, supersteps)
+            updated = await graph.abulk_update_state(config, supersteps)
         reference = checkpoint_ref(updated) or {}
         order = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
         written = {key: reference[key] for key in order if key in reference}
@@ -159,7 +158,7 @@ class ThreadStates:
     ) -> StateSnapshot:
         config = subject.at(checkpoint)
         async with self._open(subject, config, "threads.read", saver) as graph:
-            return await read_state(graph, config, subgraphs=subgraphs)
+            return await graph.aget_state(config, subgraphs=subgraphs)
 
     def _open(
         self, subject: Subject, config: RunnableConfig, access: Access, saver: BaseCheckpointSaver[str]

@@ -8,13 +8,13 @@ from typing import Any
 import structlog
 from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
+from langgraph.types import StateSnapshot
 from langsmith.utils import LangSmithConnectionError
 from threadmill_protos.runs.v1 import executors_pb2
 
 from threadmill_runs.executor.checkpoints.errors import LeaseLost, SaverClosed
 from threadmill_runs.executor.checkpoints.saver import GrpcSaver
 from threadmill_runs.executor.encoding import encode
-from threadmill_runs.executor.graphs.reading import read_state
 from threadmill_runs.executor.graphs.registry import AnyPregel, GraphRegistry
 from threadmill_runs.executor.graphs.state_view import interrupts_by_task
 from threadmill_runs.executor.running.failures import describe, log_failure
@@ -198,7 +198,7 @@ class Execution:
         if self.saver is None:
             values = encode(self.seen["values"]) if "values" in self.seen else b""
             return Outcome(result=result, values_json=values, several_interrupts_json=several_json)
-        snapshot = await read_state(graph, self._latest())
+        snapshot: StateSnapshot = await graph.aget_state(self._latest())
         return Outcome(
             result=result,
             values_json=encode(snapshot.values),
