@@ -170,10 +170,9 @@ class Stack:
             self._start_model(),
             *(self._add_service(name, partial(self.plan.data_service, name)) for name in DATA_SERVICES),
         )
-        await together(
-            *(self._add_service(name, partial(self._executor_spec, name)) for name in self.executors),
-            self.supervisor.add("gateway", self.plan.gateway, lambda: http_ready(f"{self.url}/ok")),
-        )
+        await together(*(self._add_service(name, partial(self._executor_spec, name)) for name in self.executors))
+        # Last: who waits for its /ok finds the graphs announced.
+        await self.supervisor.add("gateway", self.plan.gateway, lambda: http_ready(f"{self.url}/ok"))
         self._check_graphs()
 
     async def stop(self) -> None:
