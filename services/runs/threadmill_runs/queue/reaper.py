@@ -45,19 +45,11 @@ class Reaper:
 
     async def run(self, interval_seconds: float) -> None:
         """Reaps what has expired, for ever."""
-        await self._repeat(self.reap, interval_seconds)
+        await _repeat(self.reap, interval_seconds, "reaping_postponed")
 
     async def run_unserved(self, interval_seconds: float) -> None:
         """Reaps what nobody serves, for ever."""
-        await self._repeat(self.reap_unserved, interval_seconds)
-
-    async def _repeat(self, reap: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
-        while True:
-            await asyncio.sleep(interval_seconds)
-            try:
-                await reap()
-            except (Unavailable, grpc.aio.AioRpcError) as error:
-                log.warning("reaping_postponed", error=str(error))
+        await _repeat(self.reap_unserved, interval_seconds, "reaping_postponed")
 
     async def reap(self) -> None:
         """One pass over what has expired."""
@@ -106,12 +98,9 @@ class Reconciler:
 
     async def run(self, interval_seconds: float) -> None:
         """Reconciles for ever."""
-        while True:
-            await asyncio.sleep(interval_seconds)
-            try:
-                await self.reconcile(min_age_seconds=interval_seconds)
-            except (Unavailable, grpc.aio.AioRpcError) as error:
-                log.warning("reconciling_postponed", error=str(error))
+        await _repeat(
+            lambda: self.reconcile(min_age_seconds=interval_seconds), interval_seconds, "reconciling_postponed"
+        )
 
     async def reconcile(self, min_age_seconds: float) -> int:
         """One pass over all busy threads and leftover runs; answers how many runs it took off their threads."""
@@ -153,3 +142,13 @@ class Reconciler:
                 delete_thread=active.thread_id == active.run_id,  # the thread of a run that leaves nothing behind
             )
         )
+
+
+async def _repeat(work: Callable[[], Awaitable[object]], interval_seconds: float, postponed: str) -> None:
+    """Works after each interval, for ever; logs the event `postponed` when a service that it needs is away."""
+    while True:
+        await asyncio.sleep(interval_seconds)
+        try:
+            await work()
+        except (Unavailable, grpc.aio.AioRpcError) as error:
+            log.warning(postponed, error=str(error))

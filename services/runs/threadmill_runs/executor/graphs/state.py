@@ -93,12 +93,14 @@ class ThreadStates:
         self,
         subject: Subject,
         checkpoint: Mapping[str, Any] | None = None,
-        saver: GrpcSaver | None = None,
+        saver: BaseCheckpointSaver[str] | None = None,
         *,
         subgraphs: bool = False,
     ) -> StateSnapshot:
         """The state at a checkpoint, or the latest: one read of the checkpointer, more only for nested states."""
-        return await self._snapshot(subject, checkpoint, saver or self._saver_factory(), subgraphs=subgraphs)
+        config = subject.at(checkpoint)
+        async with self._open(subject, config, "threads.read", saver or self._saver_factory()) as graph:
+            return await graph.aget_state(config, subgraphs=subgraphs)
 
     async def history(
         self,
@@ -146,19 +148,7 @@ class ThreadStates:
         order = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
         written = {key: reference[key] for key in order if key in reference}
         answer = {"checkpoint": written, "configurable": written, "checkpoint_id": written.get("checkpoint_id")}
-        return answer, await self._snapshot(subject, None, saver)
-
-    async def _snapshot(
-        self,
-        subject: Subject,
-        checkpoint: Mapping[str, Any] | None,
-        saver: BaseCheckpointSaver[str],
-        *,
-        subgraphs: bool = False,
-    ) -> StateSnapshot:
-        config = subject.at(checkpoint)
-        async with self._open(subject, config, "threads.read", saver) as graph:
-            return await graph.aget_state(config, subgraphs=subgraphs)
+        return answer, await self.snapshot(subject, None, saver)
 
     def _open(
         self, subject: Subject, config: RunnableConfig, access: Access, saver: BaseCheckpointSaver[str]
