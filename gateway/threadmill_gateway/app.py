@@ -14,6 +14,7 @@ from threadmill_gateway.routes.docs import described
 from threadmill_gateway.routes.endpoint import Endpoint, routes_of
 from threadmill_gateway.settings import GatewaySettings
 from threadmill_gateway.telemetry import Telemetry
+from threadmill_gateway.thread_protocol import routes as thread_protocol
 
 # Fixed paths stand before patterns that would match them (`/threads/search` before `/threads/{thread_id}`).
 _UNDESCRIBED: tuple[Endpoint, ...] = tuple(
@@ -27,6 +28,7 @@ _UNDESCRIBED: tuple[Endpoint, ...] = tuple(
             *assistants.ENDPOINTS,
             *store.ENDPOINTS,
             *system.ENDPOINTS,
+            *thread_protocol.ENDPOINTS,
         )
     )
 )

@@ -55,7 +55,7 @@ class Following:
             try:
                 while (message := await self._call.read()) is not grpc.aio.EOF:
                     if events := message_events(message):
-                        self._position, failures = events[-1].id, 0
+                        self._position, failures = events[-1].id or self._position, 0
                     yield message
                 return
             except grpc.aio.AioRpcError as error:
@@ -183,10 +183,16 @@ class EventStream(LastingReply):
         try:
             async for message in self._following.messages():
                 if events := message_events(message):
-                    await _body(send, sse.frames(events, self._with_ids))
+                    await _body(send, self._frames(events))
         except grpc.aio.AioRpcError as error:
-            return sse.error_frame(problem_of(error))
+            return self._failure(problem_of(error))
         return b""
+
+    def _frames(self, events: Any) -> bytes:
+        return sse.frames(events, self._with_ids)
+
+    def _failure(self, problem: dict[str, str]) -> bytes:
+        return sse.error_frame(problem)
 
 
 async def as_it_came(outcome: Outcome) -> bytes:

@@ -293,22 +293,26 @@ class ReportedEvent(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     DATA_JSON_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_MS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Position within the attempt, from 1, without gaps."""
     name: _builtins.str
     """Name of the server-sent event."""
     data_json: _builtins.bytes
     """JSON data."""
+    timestamp_ms: _builtins.int
+    """As Event.timestamp_ms."""
     def __init__(
         self,
         *,
         seq: _builtins.int = ...,
         name: _builtins.str = ...,
         data_json: _builtins.bytes = ...,
+        timestamp_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_json", b"data_json", "name", b"name", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_json", b"data_json", "name", b"name", "seq", b"seq", "timestamp_ms", b"timestamp_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -420,6 +424,7 @@ class ReportRequest(_message.Message):
         THREAD_ID_FIELD_NUMBER: _builtins.int
         NEXT_SEQ_FIELD_NUMBER: _builtins.int
         ATTEMPT_FIELD_NUMBER: _builtins.int
+        GRAPH_ID_FIELD_NUMBER: _builtins.int
         thread_id: _builtins.str
         """Its thread."""
         next_seq: _builtins.int
@@ -428,6 +433,8 @@ class ReportRequest(_message.Message):
         """
         attempt: _builtins.int
         """Number of the attempt, for the stream's `metadata` event if it could not be written before."""
+        graph_id: _builtins.str
+        """Graph that it runs, for that event and for the end of the run."""
         @_builtins.property
         def fence(self) -> _common_pb2.Fence:
             """The attempt."""
@@ -439,10 +446,11 @@ class ReportRequest(_message.Message):
             thread_id: _builtins.str = ...,
             next_seq: _builtins.int = ...,
             attempt: _builtins.int = ...,
+            graph_id: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "fence", b"fence", "next_seq", b"next_seq", "thread_id", b"thread_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "fence", b"fence", "graph_id", b"graph_id", "next_seq", b"next_seq", "thread_id", b"thread_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -588,6 +588,9 @@ class Event(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DATA_JSON_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_MS_FIELD_NUMBER: _builtins.int
+    GRAPH_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """`<epoch ms>-<n>`, strictly increasing within a thread."""
     name: _builtins.str
@@ -596,6 +599,14 @@ class Event(_message.Message):
     """JSON data."""
     run_id: _builtins.str
     """Run that it belongs to."""
+    seq: _builtins.int
+    """Position among all events of the thread, from 1. Given by the log, and stored with the batch instead."""
+    timestamp_ms: _builtins.int
+    """When the graph emitted it, in milliseconds since 1970; 0: not told. Only runs of the thread-streaming protocol
+    tell.
+    """
+    graph_id: _builtins.str
+    """Graph of the run; only with the first event of an attempt and with the end of the run."""
     def __init__(
         self,
         *,
@@ -603,10 +614,13 @@ class Event(_message.Message):
         name: _builtins.str = ...,
         data_json: _builtins.bytes = ...,
         run_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        timestamp_ms: _builtins.int = ...,
+        graph_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_json", b"data_json", "id", b"id", "name", b"name", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_json", b"data_json", "graph_id", b"graph_id", "id", b"id", "name", b"name", "run_id", b"run_id", "seq", b"seq", "timestamp_ms", b"timestamp_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -879,6 +893,218 @@ class StreamThreadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamThreadResponse: _TypeAlias = StreamThreadResponse  # noqa: Y015
+
+@_typing.final
+class Namespace(_message.Message):
+    """Path of a subgraph, from the root: `node:task` for each level; empty for the root."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its segments."""
+
+    def __init__(
+        self,
+        *,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segments", b"segments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Namespace: _TypeAlias = Namespace  # noqa: Y015
+
+@_typing.final
+class Selection(_message.Message):
+    """Which events of a thread somebody wants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    depth: _builtins.int
+    """Only so many levels below a namespace; absent: any number. Without namespaces it has no effect."""
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At least one of `values`, `updates`, `messages`, `tools`, `custom`, `custom:<name>`, `lifecycle`, `input`, `tasks`,
+        `checkpoints`.
+        """
+
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Namespace]:
+        """Only events of these subgraphs and what is below them. A segment without `:` matches every task of the node. None:
+        all events.
+        """
+
+    def __init__(
+        self,
+        *,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
+        namespaces: _abc.Iterable[Global___Namespace] | None = ...,
+        depth: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "depth", b"depth"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "channels", b"channels", "depth", b"depth", "namespaces", b"namespaces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
+    _WhichOneofArgType__depth: _TypeAlias = _typing.Literal["_depth", b"_depth"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__depth) -> _WhichOneofReturnType__depth | None: ...
+
+Global___Selection: _TypeAlias = Selection  # noqa: Y015
+
+@_typing.final
+class FollowThreadRequest(_message.Message):
+    """Request of FollowThread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    SELECTIONS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    CONTINUE_AFTER_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    thread_id: _builtins.str
+    """The thread; need not exist."""
+    since: _builtins.int
+    """Only events after this one; 0: all that are kept. A position beyond the newest event belongs to a log that is
+    lost; it counts as 0.
+    """
+    continue_after: _builtins.str
+    """Goes on after this event id, as in StreamRunRequest."""
+    run_id: _builtins.str
+    """Only events of this run; empty: of all."""
+    @_builtins.property
+    def selections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Selection]:
+        """At least one. An event that is in several comes once."""
+
+    def __init__(
+        self,
+        *,
+        thread_id: _builtins.str = ...,
+        selections: _abc.Iterable[Global___Selection] | None = ...,
+        since: _builtins.int = ...,
+        continue_after: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_after", b"continue_after", "run_id", b"run_id", "selections", b"selections", "since", b"since", "thread_id", b"thread_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowThreadRequest: _TypeAlias = FollowThreadRequest  # noqa: Y015
+
+@_typing.final
+class ProtocolEvent(_message.Message):
+    """One event of the thread-streaming protocol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_MS_FIELD_NUMBER: _builtins.int
+    DATA_JSON_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Position in the log, as Event.id; empty for what is not in the log."""
+    event_id: _builtins.str
+    """By which clients know an event that they have seen already."""
+    seq: _builtins.int
+    """Position among all events of the thread."""
+    method: _builtins.str
+    """What it tells: `values`, `lifecycle`, `input.requested`, …"""
+    timestamp_ms: _builtins.int
+    """When, in milliseconds since 1970."""
+    data_json: _builtins.bytes
+    """JSON data."""
+    run_id: _builtins.str
+    """Run that it belongs to."""
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Subgraph that emitted it; empty: the root."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        method: _builtins.str = ...,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        timestamp_ms: _builtins.int = ...,
+        data_json: _builtins.bytes = ...,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_json", b"data_json", "event_id", b"event_id", "id", b"id", "method", b"method", "namespace", b"namespace", "run_id", b"run_id", "seq", b"seq", "timestamp_ms", b"timestamp_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProtocolEvent: _TypeAlias = ProtocolEvent  # noqa: Y015
+
+@_typing.final
+class FollowThreadResponse(_message.Message):
+    """Response of FollowThread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Batch(_message.Message):
+        """Events in order, several to a message when they arise fast."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        EVENTS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProtocolEvent]:
+            """None in the first message, which comes at once."""
+
+        def __init__(
+            self,
+            *,
+            events: _abc.Iterable[Global___ProtocolEvent] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    """How far the stream has come: an event id, for `continue_after`."""
+    live: _builtins.bool
+    """Everything that was kept when the call began has been sent."""
+    @_builtins.property
+    def batch(self) -> Global___FollowThreadResponse.Batch:
+        """Events."""
+
+    def __init__(
+        self,
+        *,
+        batch: Global___FollowThreadResponse.Batch | None = ...,
+        position: _builtins.str = ...,
+        live: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "live", b"live", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowThreadResponse: _TypeAlias = FollowThreadResponse  # noqa: Y015
 
 @_typing.final
 class PublishStateUpdateRequest(_message.Message):

@@ -86,6 +86,11 @@ class RunsStub:
                 request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.StreamThreadRequest.SerializeToString,
                 response_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.StreamThreadResponse.FromString,
                 _registered_method=True)
+        self.FollowThread = channel.unary_stream(
+                '/threadmill.runs.v1.Runs/FollowThread',
+                request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadRequest.SerializeToString,
+                response_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadResponse.FromString,
+                _registered_method=True)
         self.PublishStateUpdate = channel.unary_unary(
                 '/threadmill.runs.v1.Runs/PublishStateUpdate',
                 request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.PublishStateUpdateRequest.SerializeToString,
@@ -177,6 +182,14 @@ class RunsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FollowThread(self, request, context):
+        """Follows a thread in the terms of the thread-streaming protocol: first what is kept of it, then what comes. Ends
+        only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PublishStateUpdate(self, request, context):
         """Puts a `state_update` event on a thread's stream.
         """
@@ -243,6 +256,11 @@ def add_RunsServicer_to_server(servicer, server):
                     servicer.StreamThread,
                     request_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.StreamThreadRequest.FromString,
                     response_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.StreamThreadResponse.SerializeToString,
+            ),
+            'FollowThread': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowThread,
+                    request_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadRequest.FromString,
+                    response_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadResponse.SerializeToString,
             ),
             'PublishStateUpdate': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishStateUpdate,
@@ -526,6 +544,33 @@ class Runs:
             '/threadmill.runs.v1.Runs/StreamThread',
             threadmill_dot_runs_dot_v1_dot_runs__pb2.StreamThreadRequest.SerializeToString,
             threadmill_dot_runs_dot_v1_dot_runs__pb2.StreamThreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowThread(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/threadmill.runs.v1.Runs/FollowThread',
+            threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadRequest.SerializeToString,
+            threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadResponse.FromString,
             options,
             channel_credentials,
             insecure,

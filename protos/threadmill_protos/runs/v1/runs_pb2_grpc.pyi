@@ -64,6 +64,10 @@ class RunsStub:
     """
     StreamThread: _grpc.UnaryStreamMultiCallable[_runs_pb2.StreamThreadRequest, _runs_pb2.StreamThreadResponse]
     """Follows the events of all runs of a thread; ends only when the client goes."""
+    FollowThread: _grpc.UnaryStreamMultiCallable[_runs_pb2.FollowThreadRequest, _runs_pb2.FollowThreadResponse]
+    """Follows a thread in the terms of the thread-streaming protocol: first what is kept of it, then what comes. Ends
+    only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
+    """
     PublishStateUpdate: _grpc.UnaryUnaryMultiCallable[_runs_pb2.PublishStateUpdateRequest, _empty_pb2.Empty]
     """Puts a `state_update` event on a thread's stream."""
     GetQueueStats: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetQueueStatsRequest, _runs_pb2.QueueStats]
@@ -104,6 +108,10 @@ class RunsAsyncStub(RunsStub):
     """
     StreamThread: _aio.UnaryStreamMultiCallable[_runs_pb2.StreamThreadRequest, _runs_pb2.StreamThreadResponse]  # type: ignore[assignment]
     """Follows the events of all runs of a thread; ends only when the client goes."""
+    FollowThread: _aio.UnaryStreamMultiCallable[_runs_pb2.FollowThreadRequest, _runs_pb2.FollowThreadResponse]  # type: ignore[assignment]
+    """Follows a thread in the terms of the thread-streaming protocol: first what is kept of it, then what comes. Ends
+    only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
+    """
     PublishStateUpdate: _aio.UnaryUnaryMultiCallable[_runs_pb2.PublishStateUpdateRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Puts a `state_update` event on a thread's stream."""
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetQueueStatsRequest, _runs_pb2.QueueStats]  # type: ignore[assignment]
@@ -201,6 +209,16 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_runs_pb2.StreamThreadResponse], _abc.AsyncIterator[_runs_pb2.StreamThreadResponse]]:
         """Follows the events of all runs of a thread; ends only when the client goes."""
+
+    @_abc_1.abstractmethod
+    def FollowThread(
+        self,
+        request: _runs_pb2.FollowThreadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_runs_pb2.FollowThreadResponse], _abc.AsyncIterator[_runs_pb2.FollowThreadResponse]]:
+        """Follows a thread in the terms of the thread-streaming protocol: first what is kept of it, then what comes. Ends
+        only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
+        """
 
     @_abc_1.abstractmethod
     def PublishStateUpdate(

@@ -178,7 +178,7 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         if (
             settled
             and self._dispatcher.ends_plainly(fence)
-            and await self._ender.end_settled(fence, header.thread_id, outcome, last_seq)
+            and await self._ender.end_settled(fence, header.thread_id, header.graph_id, outcome, last_seq)
         ):
             return
         await self._ender.end(fence.run_id, fence.token, outcome, last_seq=last_seq)

@@ -61,7 +61,11 @@ class IncomingReport:
     async def append(self, batch: executors_pb2.ReportRequest.Batch) -> None:
         """Returns when the events are durable in Redis. Unavailable while Redis is down; LeaseLost when fenced."""
         await self._append(
-            [event(self._header.fence.run_id, each.name, each.data_json) for each in batch.events], batch.events[0].seq
+            [
+                event(self._header.fence.run_id, each.name, each.data_json, timestamp_ms=each.timestamp_ms)
+                for each in batch.events
+            ],
+            batch.events[0].seq,
         )
 
     async def _append(self, events: Sequence[runs_pb2.Event], first_seq: int) -> None:
@@ -69,7 +73,7 @@ class IncomingReport:
             self._timer.cancel()
         header = self._header
         if first_seq == 1 and self._begins:
-            events, first_seq = [metadata_event(header.fence.run_id, header.attempt), *events], 0
+            events, first_seq = [metadata_event(header.fence.run_id, header.attempt, header.graph_id), *events], 0
         appended = await self._retrying(events, first_seq, opens=self._opens)
         # Redis has lost the attempt, it is another replica's, or it expired long after the attempt was over.
         if appended is Appended.UNOPENED:

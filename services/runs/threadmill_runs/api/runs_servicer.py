@@ -21,6 +21,8 @@ from threadmill_runs.events.active_runs import ActiveRuns
 from threadmill_runs.events.follow import follow, in_messages, mode_filter
 from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, START, EventId
+from threadmill_runs.events.protocol_stream import ProtocolStreams
+from threadmill_runs.events.protocol_view import ProtocolFilter
 from threadmill_runs.events.subscription import Subscription
 from threadmill_runs.events.thread_stream import ThreadStreams, ThreadView
 from threadmill_runs.queue.accepting import Acceptor
@@ -41,6 +43,7 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         assistants: AssistantRepo,
         hub: Hub,
         thread_streams: ThreadStreams,
+        protocol_streams: ProtocolStreams,
         dispatcher: Dispatcher,
         threads: threads_pb2_grpc.ThreadsAsyncStub,
         crons: CronRepo,
@@ -53,6 +56,7 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
         self._assistants = assistants
         self._hub = hub
         self._thread_streams = thread_streams
+        self._protocol_streams = protocol_streams
         self._dispatcher = dispatcher
         self._threads = threads
         self._crons = crons
@@ -209,6 +213,22 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
     ) -> AsyncIterator[list[runs_pb2.Event]]:
         async for events in follow(subscription, run_id, self._active_runs.is_active, ended=ended):
             yield events
+
+    async def FollowThread(
+        self, request: runs_pb2.FollowThreadRequest, context: Context
+    ) -> AsyncIterator[runs_pb2.FollowThreadResponse]:
+        wanted = ProtocolFilter.of(request)
+        thread_id = uuid_of(request.thread_id, "thread")
+        async for delivery in self._protocol_streams.follow(thread_id, wanted, request.since, request.continue_after):
+            *parts, last = in_messages(delivery.events) or [[]]
+            for part in parts:
+                batch = runs_pb2.FollowThreadResponse.Batch(events=part)
+                yield runs_pb2.FollowThreadResponse(batch=batch, position=part[-1].id)
+            yield runs_pb2.FollowThreadResponse(
+                batch=runs_pb2.FollowThreadResponse.Batch(events=last),
+                position=str(delivery.position),
+                live=delivery.live,
+            )
 
     async def StreamThread(
         self, request: runs_pb2.StreamThreadRequest, context: Context

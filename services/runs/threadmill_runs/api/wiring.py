@@ -27,6 +27,7 @@ from threadmill_runs.crons.scheduler import Scheduler
 from threadmill_runs.events.active_runs import ActiveRuns
 from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import OPEN_MARGIN_SECONDS, Bounds, EventLog
+from threadmill_runs.events.protocol_stream import ProtocolStreams
 from threadmill_runs.events.thread_stream import ThreadStreams
 from threadmill_runs.queue.accepting import Acceptor
 from threadmill_runs.queue.cancelling import Canceller
@@ -174,6 +175,7 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
         assistants,
         hub,
         ThreadStreams(hub, events, is_resumable),
+        ProtocolStreams(hub, events, threads, repo.get, repo.last_of, active_runs.is_active),
         dispatcher,
         threads,
         crons,

@@ -1,10 +1,11 @@
 -- Appends one batch of events to a thread's log and publishes it, fenced and exactly once.
 --
--- KEYS: the stream; the fence hash {token, epoch, seq, closed, bytes}.
+-- KEYS: the stream; the fence hash {token, epoch, seq, closed, bytes, count}; how many events the thread has had.
 -- ARGV: token ('' for events that belong to no run), seq of the first event, seq of the last event, payload,
 --       max length, channel, closes (1|0), seconds to keep the log after a close, opens (1|0), seconds to
---       keep it while an attempt may still be writing, max bytes.
--- Answers: "<epoch>" appended; "dup" already there; "seen <seq>" the first part, up to there, is already there, and
+--       keep it while an attempt may still be writing, max bytes, seconds to remember how many events the thread has had
+--       (0: not beyond the log).
+-- Answers: "<epoch> <count>" appended, after so many events of the thread; "dup" already there; "seen <seq>" the first part, up to there, is already there, and
 -- nothing has been appended; "fenced" a newer attempt (or the end) has been; "unopened" the
 -- attempt has not opened the log: it is over and its fence has expired, or Redis has lost what it knew.
 --
@@ -41,7 +42,13 @@ else
   end
   redis.call('HSET', KEYS[2], 'token', ARGV[1], 'epoch', epoch, 'seq', ARGV[3], 'closed', ARGV[7])
 end
-local message = epoch .. ' ' .. ARGV[2] .. ' ' .. ARGV[4]
+-- Every event of a thread has a number, counted from 1. Clients that ask for what comes after a number need the count to
+-- outlive the log.
+local count = redis.call('HGET', KEYS[2], 'count') or redis.call('GET', KEYS[3]) or '0'
+local counted = string.format('%.0f', tonumber(count) + last - tonumber(ARGV[2]) + 1)
+redis.call('HSET', KEYS[2], 'count', counted)
+if ARGV[12] ~= '0' then redis.call('SET', KEYS[3], counted, 'EX', ARGV[12]) end
+local message = epoch .. ' ' .. ARGV[2] .. ' ' .. count .. ' ' .. ARGV[4]
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], epoch .. '-' .. ARGV[3], 'm', message)
 -- A log that is too large loses its older half. What a trim by length takes is not counted, so `bytes` is an upper bound.
 local bytes = redis.call('HINCRBY', KEYS[2], 'bytes', #message)
@@ -57,4 +64,4 @@ if ARGV[7] == '0' and (ARGV[1] ~= '' or fence[4] == '0') then keep = ARGV[10] en
 redis.call('EXPIRE', KEYS[1], keep)
 redis.call('EXPIRE', KEYS[2], keep)
 redis.call('PUBLISH', ARGV[6], message)
-return epoch
+return epoch .. ' ' .. count

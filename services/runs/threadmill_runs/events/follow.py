@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from threadmill_protos.runs.v1 import runs_pb2
 
@@ -23,6 +23,9 @@ EVENTS_OF_MODE = {
 MESSAGE_BYTES = 2 * 1024 * 1024
 
 
+Shown = TypeVar("Shown", runs_pb2.Event, runs_pb2.ProtocolEvent)
+
+
 class RunWatch(Protocol):
     """Says whether a run has yet to end."""
 
@@ -38,9 +41,9 @@ def mode_filter(modes: Sequence[str]) -> Callable[[runs_pb2.Event], bool]:
     return lambda event: event.name.partition("|")[0] in wanted
 
 
-def in_messages(events: Sequence[runs_pb2.Event]) -> list[list[runs_pb2.Event]]:
+def in_messages(events: Sequence[Shown]) -> list[list[Shown]]:
     """Splits events where one message would become too large for gRPC, and for those who hold it."""
-    messages: list[list[runs_pb2.Event]] = []
+    messages: list[list[Shown]] = []
     size = MESSAGE_BYTES
     for event in events:
         if size >= MESSAGE_BYTES:

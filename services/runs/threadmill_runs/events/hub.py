@@ -74,15 +74,11 @@ class Hub:
                     await self._send("UNSUBSCRIBE", name)
 
     def appended(self, thread_id: str, first: EventId, events: Sequence[runs_pb2.Event]) -> None:
-        """To be called for every batch that this replica appends. The events get their ids."""
+        """To be called for every batch that this replica appends. The events have their ids."""
         channel = self._channels.get(LogKeys(thread_id).channel)
         if channel is None:
             return
-        batch = []
-        for offset, event in enumerate(events):
-            event_id = EventId(first.epoch, first.seq + offset)
-            event.id = str(event_id)
-            batch.append((event_id, event))
+        batch = [(EventId(first.epoch, first.seq + offset), event) for offset, event in enumerate(events)]
         size_bytes = sum(len(event.data_json) for event in events)
         for subscription in channel.watchers:
             subscription.deliver_local(batch, size_bytes, attached=channel.attached)

@@ -23,6 +23,8 @@ PAGE_BATCHES_MAX = 200
 PAGE_BYTES = 2 * 1024 * 1024
 # A log outlives the longest run by so much: the run may have waited for another attempt.
 OPEN_MARGIN_SECONDS = 3600
+# A client of the thread-streaming protocol may be silent for so long, and still go on after the number that it knows.
+COUNT_SECONDS = 30 * 86_400
 
 APPEND = Path(__file__).with_name("append.lua").read_text()
 
@@ -102,6 +104,11 @@ class LogKeys:
         return f"threadmill:{{{self.thread_id}}}:fence"
 
     @property
+    def count(self) -> str:
+        """How many events the thread has had; only of threads whose clients count them."""
+        return f"threadmill:{{{self.thread_id}}}:count"
+
+    @property
     def channel(self) -> str:
         """Where batches are published."""
         return f"threadmill:{{{self.thread_id}}}"
@@ -118,7 +125,7 @@ class EventLog:
         self._redis = redis
         self._bounds = bounds
         self._append = redis.register_script(APPEND)
-        # Hears of each batch that was appended here: thread, id of the first event, events.
+        # Hears of each batch that was appended here: thread, id of the first event, events, with their ids and numbers.
         self.on_appended: Callable[[str, EventId, Sequence[runs_pb2.Event]], None] = lambda *appended: None
 
     async def append(
@@ -133,7 +140,8 @@ class EventLog:
     ) -> Appended:
         """Appends consecutive events of the attempt with `token`, the first of which is its `first_seq`-th.
 
-        Event ids are derived from position, so `Event.id` is left empty. `closes` marks the attempt's last batch.
+        Event ids and numbers are derived from position, so `Event.id` and `Event.seq` are left empty until then.
+        `closes` marks the attempt's last batch.
         `opens`: the caller knows that the attempt owns its run; without that, the first batch is UNOPENED.
         """
         keys = LogKeys(thread_id)
@@ -150,9 +158,10 @@ class EventLog:
             int(opens or closes),
             self._bounds.open_seconds,
             self._bounds.max_bytes,
+            COUNT_SECONDS if any(each.timestamp_ms for each in events) else 0,
         ]
         async with asyncio.timeout(self._bounds.timeout_seconds):
-            answer = await self._append(keys=[keys.stream, keys.fence], args=arguments)
+            answer = await self._append(keys=[keys.stream, keys.fence, keys.count], args=arguments)
         text = answer.decode()
         if text in APPENDED:
             return Appended(text)
@@ -160,7 +169,10 @@ class EventLog:
             known = int(text[len(SEEN) :]) + 1 - first_seq
             rest = events[known:]
             return await self.append(thread_id, token, rest, first_seq + known, opens=opens, closes=closes)
-        self.on_appended(thread_id, EventId(int(text), first_seq), events)
+        epoch, count = text.split(" ")
+        first = EventId(int(epoch), first_seq)
+        _number(events, first, int(count))
+        self.on_appended(thread_id, first, events)
         return Appended.WRITTEN
 
     async def close(
@@ -194,6 +206,16 @@ class EventLog:
         found = EventId.parse(entries[0][0].decode()) if entries else None
         return found or START
 
+    async def count(self, thread_id: str) -> int:
+        """How many events the thread has had, as far as anybody remembers."""
+        keys = LogKeys(thread_id)
+        async with asyncio.timeout(self._bounds.timeout_seconds):
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hget(keys.fence, "count")
+            pipeline.get(keys.count)
+            counts: list[bytes | None] = await pipeline.execute()
+        return int(next((count for count in counts if count is not None), 0))
+
     async def read(self, thread_id: str, after: EventId, batches: int = FIRST_PAGE_BATCHES) -> "Page":
         """A page of the kept events later than `after`, with their ids."""
         async with asyncio.timeout(self._bounds.timeout_seconds):
@@ -205,17 +227,23 @@ class EventLog:
 
 
 def decode(message: bytes) -> list[tuple[EventId, runs_pb2.Event]]:
-    """The events of one published message `<epoch> <first seq> <EventBatch>`, with their ids filled in."""
-    epoch, first_seq, payload = message.split(b" ", 2)
+    """The events of one published message `<epoch> <first seq> <count> <EventBatch>`, with their ids and numbers."""
+    epoch, first_seq, count, payload = message.split(b" ", 3)
     batch = runs_pb2.EventBatch.FromString(payload)
-    decoded = []
-    for offset, event in enumerate(batch.events):
-        event_id = EventId(int(epoch), int(first_seq) + offset)
-        event.id = str(event_id)
-        decoded.append((event_id, event))
-    return decoded
+    return _number(batch.events, EventId(int(epoch), int(first_seq)), int(count))
 
 
-def event(run_id: str, name: str, data_json: bytes) -> runs_pb2.Event:
+def _number(events: Sequence[runs_pb2.Event], first: EventId, count: int) -> list[tuple[EventId, runs_pb2.Event]]:
+    """Gives consecutive events their ids, from `first`, and their numbers, after `count`."""
+    numbered = []
+    for offset, each in enumerate(events):
+        event_id = EventId(first.epoch, first.seq + offset)
+        each.id = str(event_id)
+        each.seq = count + offset + 1
+        numbered.append((event_id, each))
+    return numbered
+
+
+def event(run_id: str, name: str, data_json: bytes, *, timestamp_ms: int = 0, graph_id: str = "") -> runs_pb2.Event:
     """One event, not yet in any log."""
-    return runs_pb2.Event(run_id=run_id, name=name, data_json=data_json)
+    return runs_pb2.Event(run_id=run_id, name=name, data_json=data_json, timestamp_ms=timestamp_ms, graph_id=graph_id)

@@ -11,6 +11,7 @@ from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, START, EventId, EventLog, event
+from threadmill_runs.events.replay import Replay
 
 log = structlog.get_logger(__name__)
 
@@ -57,28 +58,15 @@ class ThreadStreams:
         async with self._hub.subscribe(thread_id) as subscription:
             await subscription.start(view.after)
             replays = view.after is not None and not view.continues
-            replay_until = await self._events.newest(thread_id) if replays else None
+            replay = Replay(await self._events.newest(thread_id), self._is_resumable) if replays else None
             yield subscription.position or START, []
             while True:
                 fresh = await subscription.next_events(IDLE_SECONDS)
                 shown = [seen for each in fresh if (seen := _view(each, view.modes))]
-                if replay_until is not None:
-                    shown = await self._only_resumable(shown, replay_until)
+                if replay is not None:
+                    shown = await replay.of(shown, _is_end)
                 if shown:
                     yield subscription.position or START, shown
-
-    async def _only_resumable(self, events: list[runs_pb2.Event], until: EventId) -> list[runs_pb2.Event]:
-        """Of what happened before the client came, only resumable runs and ends of runs are shown."""
-        known: dict[str, bool] = {}
-        kept = []
-        for each in events:
-            position = EventId.parse(each.id)
-            past = position is not None and position <= until
-            if past and each.run_id not in known:
-                known[each.run_id] = bool(each.run_id) and await self._is_resumable(each.run_id)
-            if not past or known[each.run_id] or _is_end(each):
-                kept.append(each)
-        return kept
 
 
 def _position(last_event_id: str) -> EventId | None:

@@ -7,7 +7,7 @@ on a lone surrogate, a cycle, an integer beyond 64 bits or an exotic key, walks 
 import base64
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
@@ -26,17 +26,24 @@ _CYCLE = "<cycle>"
 _TOO_DEEP = "<too deep>"
 
 
-def encode(value: object) -> bytes:
+def encode(value: object, convert: Callable[[Any], Any] | None = None) -> bytes:
     """UTF-8 JSON of `value`; never raises.
 
     Models give what `model_dump` does, dataclasses and named tuples objects, sets arrays, bytes base64, enums
     their value, datetimes RFC 3339, durations seconds, exceptions their repr, NaN and infinities `null`. What
-    nothing is known of becomes its `str`.
+    nothing is known of becomes its `str`. `convert` may know better: it is asked first about objects that JSON does
+    not know, and answers with NotImplemented about those of which it has nothing to say.
     """
+
+    def converted(unknown: Any) -> Any:
+        known = NotImplemented if convert is None else convert(unknown)
+        return _convert(unknown) if known is NotImplemented else known
+
+    default = _convert if convert is None else converted
     try:
-        return orjson.dumps(value, default=_convert, option=_OPTIONS)
+        return orjson.dumps(value, default=default, option=_OPTIONS)
     except (TypeError, ValueError, RecursionError):  # orjson.JSONEncodeError is a TypeError
-        return orjson.dumps(_plain(value, ()), option=_OPTIONS)
+        return orjson.dumps(_plain(value, (), default), option=_OPTIONS)
 
 
 def decode(data: bytes) -> Any:
@@ -89,10 +96,10 @@ def _safe_repr(value: object) -> str:
         return object.__repr__(value)
 
 
-def _plain(value: Any, path: tuple[int, ...]) -> Any:
+def _plain(value: Any, path: tuple[int, ...], convert: Callable[[Any], Any]) -> Any:
     """`value` made of nothing but what orjson always takes; `path` holds the ids of the containers around it."""
     if isinstance(value, Enum):
-        return _plain(value.value, path)
+        return _plain(value.value, path, convert)
     if value is None or isinstance(value, bool | float | date | datetime | UUID | orjson.Fragment):
         return value
     if isinstance(value, str):
@@ -101,22 +108,18 @@ def _plain(value: Any, path: tuple[int, ...]) -> Any:
         return int(value) if int(value) in _INT_RANGE else orjson.Fragment(str(int(value)).encode())
     if id(value) in path or len(path) >= _MAX_DEPTH:
         return _CYCLE if id(value) in path else _TOO_DEEP
-    return _plain_container(value, (*path, id(value)))
+    return _plain_container(value, (*path, id(value)), convert)
 
 
-def _plain_container(value: Any, path: tuple[int, ...]) -> Any:
+def _plain_container(value: Any, path: tuple[int, ...], convert: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
-        return {_key(key): _plain(item, path) for key, item in list(value.items())}
+        return {_key(key): _plain(item, path, convert) for key, item in list(value.items())}
     if isinstance(value, list) or type(value) is tuple:
-        return _plain_items(value, path)
+        return [_plain(item, path, convert) for item in list(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
-        return {name: _plain(getattr(value, name, None), path) for name in names}
-    return _plain(_convert(value), path)
-
-
-def _plain_items(items: Iterable[Any], path: tuple[int, ...]) -> list[Any]:
-    return [_plain(item, path) for item in list(items)]
+        return {name: _plain(getattr(value, name, None), path, convert) for name in names}
+    return _plain(convert(value), path, convert)
 
 
 def _key(key: Any) -> str:

@@ -83,7 +83,10 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
             )
         )
         header = executors_pb2.ReportRequest.Header(
-            fence=assignment.fence, thread_id=assignment.thread_id, attempt=assignment.attempt
+            fence=assignment.fence,
+            thread_id=assignment.thread_id,
+            attempt=assignment.attempt,
+            graph_id=assignment.graph_id,
         )
         execution = Execution(assignment, kwargs, registry, saver, store, outbox)
         reporter = Reporter(executors, header, outbox)

@@ -250,7 +250,7 @@ class Dispatcher:
         That of a first attempt opens with the first report, in one command with its first events.
         """
         try:
-            first = [metadata_event(run.run_id, run.attempt)]
+            first = [metadata_event(run.run_id, run.attempt, run.graph_id)]
             await self._events.append(run.thread_id, run.token, first, 0, opens=True)
         except (RedisError, OSError) as error:  # the attempt's first report does it
             log.warning("metadata_not_published", run_id=run.run_id, error=repr(error))
@@ -284,9 +284,9 @@ class Dispatcher:
         )
 
 
-def metadata_event(run_id: str, attempt: int) -> runs_pb2.Event:
+def metadata_event(run_id: str, attempt: int, graph_id: str) -> runs_pb2.Event:
     """The first event of an attempt, with position 0."""
-    return event(run_id, "metadata", orjson.dumps({"run_id": run_id, "attempt": attempt}))
+    return event(run_id, "metadata", orjson.dumps({"run_id": run_id, "attempt": attempt}), graph_id=graph_id)
 
 
 def cancel_message(fence: common_pb2.Fence, action: CancelAction) -> executors_pb2.AttachResponse:

@@ -8,6 +8,7 @@ settled the thread already, with its last checkpoint.
 
 from __future__ import annotations  # the async stubs exist for type checkers only
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ import structlog
 from redis.exceptions import RedisError
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.common.v1 import common_pb2
-from threadmill_protos.runs.v1 import executors_pb2
+from threadmill_protos.runs.v1 import executors_pb2, runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
 from threadmill_runs.errors import LeaseLost
@@ -74,7 +75,12 @@ class RunEnder:
         self._webhooks = webhooks
 
     async def end_settled(
-        self, fence: common_pb2.Fence, thread_id: str, outcome: executors_pb2.Outcome, last_seq: int | None
+        self,
+        fence: common_pb2.Fence,
+        thread_id: str,
+        graph_id: str,
+        outcome: executors_pb2.Outcome,
+        last_seq: int | None,
     ) -> bool:
         """Ends a run whose thread is settled and that has no webhook and nothing to delete: one statement.
 
@@ -86,7 +92,8 @@ class RunEnder:
             return False
         seconds, others_wait = ended
         log.info("run_ended", run_id=fence.run_id, thread_id=thread_id, state="success", seconds=round(seconds, 3))
-        await self._close(fence.run_id, thread_id, fence.token, [(END_EVENT, _end_data(Ending(outcome)))], last_seq)
+        end = event(fence.run_id, END_EVENT, _end_data(Ending(outcome)), graph_id=graph_id)
+        await self._close(thread_id, fence.token, [end], last_seq)
         if others_wait or queued != self._signals.queued_count:
             await self._signals.wake()
         return True
@@ -218,18 +225,16 @@ class RunEnder:
         self, run: Run, token: int, ending: Ending, error_json: bytes = b"", last_seq: int | None = None
     ) -> None:
         """Tells the watchers."""
-        last = [("error", error_json)] if error_json else []
-        await self._close(run.run_id, run.thread_id, token, [*last, (END_EVENT, _end_data(ending))], last_seq)
+        error = [event(run.run_id, "error", error_json)] if error_json else []
+        end = event(run.run_id, END_EVENT, _end_data(ending), graph_id=run.graph_id)
+        await self._close(run.thread_id, token, [*error, end], last_seq)
 
-    async def _close(
-        self, run_id: str, thread_id: str, token: int, last: Sequence[tuple[str, bytes]], last_seq: int | None
-    ) -> None:
+    async def _close(self, thread_id: str, token: int, last: Sequence[runs_pb2.Event], last_seq: int | None) -> None:
         """Watchers ask Postgres from time to time, so a Redis that is down delays them only."""
         try:
-            events = [event(run_id, name, data_json) for name, data_json in last]
-            await self._events.close(thread_id, token, events, last_seq)
+            await self._events.close(thread_id, token, last, last_seq)
         except (RedisError, OSError) as error:
-            log.warning("end_not_published", run_id=run_id, error=repr(error))
+            log.warning("end_not_published", run_id=last[-1].run_id, error=repr(error))
 
 
 def _stamp(run: Run) -> bytes:
@@ -268,9 +273,13 @@ def _told(ending: Ending) -> RunEnding:
 
 
 def _end_data(ending: Ending) -> bytes:
-    data: dict[str, object] = {"status": _final_status(ending)}
+    data: dict[str, object] = {"status": _final_status(ending), "at": time.time_ns() // 1_000_000}
     if ending.outcome.several_interrupts_json and not ending.rolled_back:
         data["interrupts"] = orjson.Fragment(ending.outcome.several_interrupts_json)
+    if ending.outcome.interrupts_json not in (b"", b"{}"):
+        data["paused"] = True
+    if ending.outcome.error_json:
+        data["error"] = orjson.Fragment(ending.outcome.error_json)
     return orjson.dumps(data)
 
 

@@ -116,6 +116,11 @@ class QueueRepo:
             row = await self._sql.get_run(db, run_id=run_id, thread_id=thread_id)
         return Run.from_record(row) if row else None
 
+    async def last_of(self, thread_id: str) -> Run | None:
+        """The newest run of a thread."""
+        runs = await self.search(RunFilter(thread_id), 1, 0)
+        return runs[0] if runs else None
+
     async def states(self, run_ids: Sequence[str]) -> dict[str, RunState]:
         """States of the runs that exist."""
         async with connection(self._pool, self._settings) as db:

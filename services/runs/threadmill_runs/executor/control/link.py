@@ -129,7 +129,9 @@ class ControlLink:
 
     async def _report_refusal(self, assignment: Assignment, error: Exception) -> None:
         outbox = Outbox(asyncio.get_running_loop())
-        header = executors_pb2.ReportRequest.Header(fence=assignment.fence, thread_id=assignment.thread_id)
+        header = executors_pb2.ReportRequest.Header(
+            fence=assignment.fence, thread_id=assignment.thread_id, graph_id=assignment.graph_id
+        )
         reporter = Reporter(self._stub, header, outbox)
         shown = encode(describe(error))
         outbox.put("error", shown)

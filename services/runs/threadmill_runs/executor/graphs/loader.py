@@ -18,11 +18,20 @@ OURS = str(Path(__file__).parent)
 
 def load_object(spec: GraphSpec) -> object:
     """The object that `spec` names, its module imported at most once. Raises whatever the user's module raises."""
-    module = _load_file(Path(spec.module)) if spec.is_file else importlib.import_module(spec.module)
+    module = _module_of(spec)
     try:
         return getattr(module, spec.attribute)
     except AttributeError:
         raise AttributeError(f"{spec.module} has no variable {spec.attribute!r}") from None
+
+
+def stream_transformers_of(spec: GraphSpec) -> object:
+    """What the graph's module declares beside it under this name; None for nothing."""
+    return getattr(_module_of(spec), "stream_transformers", None)
+
+
+def _module_of(spec: GraphSpec) -> ModuleType:
+    return _load_file(Path(spec.module)) if spec.is_file else importlib.import_module(spec.module)
 
 
 def describe_failure(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """All graphs of an application, imported once and opened for each use."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,10 @@ from langgraph.store.base import BaseStore
 from threadmill_runs.executor.graphs.config_file import AppConfig, GraphSpec
 from threadmill_runs.executor.graphs.errors import GraphFailed, GraphNotFound
 from threadmill_runs.executor.graphs.factory import Access, Factory, as_pregel, inspect_factory, server_runtime
-from threadmill_runs.executor.graphs.loader import describe_failure, load_object
+from threadmill_runs.executor.graphs.loader import describe_failure, load_object, stream_transformers_of
 
 AnyPregel = Pregel[Any, Any, Any, Any]
+StreamTransformerFactory = Callable[[tuple[str, ...]], Any]
 log = structlog.get_logger(__name__)
 _UNNAMED = "LangGraph"  # what LangGraph calls a graph that was compiled without a name
 
@@ -37,6 +38,8 @@ class _Loaded:
     spec: GraphSpec
     source: AnyPregel | Factory | None
     error: str = ""
+    # Transformers of the thread-streaming protocol that the graph's module declares beside it, or a function of them.
+    transformers: Sequence[StreamTransformerFactory] | Callable[[], Sequence[StreamTransformerFactory]] = ()
 
 
 class GraphRegistry:
@@ -71,6 +74,15 @@ class GraphRegistry:
         self.require(graph_id)
         return isinstance(self._loaded[graph_id].source, Factory)
 
+    def stream_transformers(self, graph_id: str) -> list[StreamTransformerFactory]:
+        """Makers of transformers that the graph's module declares as `stream_transformers`, besides the graph's own.
+
+        Raises as `require`, and whatever the user's function raises.
+        """
+        self.require(graph_id)
+        declared = self._loaded[graph_id].transformers
+        return list(declared() if callable(declared) else declared)
+
     @asynccontextmanager
     async def open(
         self,
@@ -99,11 +111,21 @@ class GraphRegistry:
 
 def _load(spec: GraphSpec) -> _Loaded:
     try:
-        return _Loaded(spec, _resolve(spec.graph_id, load_object(spec)))
+        source = _resolve(spec.graph_id, load_object(spec))
+        return _Loaded(spec, source, transformers=_transformers(spec))
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         text = describe_failure(error)
         log.error("graph_import_failed", graph_id=spec.graph_id, error=text, exc_info=error)
         return _Loaded(spec, None, text)
+
+
+def _transformers(spec: GraphSpec) -> Any:
+    declared = stream_transformers_of(spec)
+    if declared is None:
+        return ()
+    if not callable(declared) and not isinstance(declared, Sequence):
+        raise TypeError(f"stream_transformers of {spec.module} is neither a list nor a function that returns one")
+    return declared
 
 
 def _resolve(graph_id: str, loaded: object) -> AnyPregel | Factory:

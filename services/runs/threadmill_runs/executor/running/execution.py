@@ -20,6 +20,7 @@ from threadmill_runs.executor.graphs.state_view import interrupts_by_task
 from threadmill_runs.executor.running.failures import describe, log_failure
 from threadmill_runs.executor.running.kwargs import RunKwargs
 from threadmill_runs.executor.running.outbox import Outbox
+from threadmill_runs.executor.running.protocol_run import ProtocolRun
 from threadmill_runs.executor.running.stream_events import EventEncoder, langgraph_modes, message_channels
 from threadmill_runs.executor.running.tap import listen
 
@@ -80,27 +81,38 @@ class Execution:
             if self.saver is not None and self.saver.run_settled:
                 log.info("run_had_ended")  # by an attempt that could not report it
                 return await self._resting(graph, Outcome.RESULT_SUCCESS, thread_settled=True)
-            encoder = EventEncoder(
-                self.kwargs.stream_modes,
-                subgraphs=self.kwargs.subgraphs,
-                message_channels=message_channels(graph.channels),
-            )
-
-            def emit(namespace: tuple[str, ...], mode: str, data: Any) -> None:
-                self._note(namespace, mode, data)
-                for name, data_json in encoder.encode(namespace, mode, data):
-                    self.outbox.put(name, data_json)
-
-            listen(emit)
-            async for event in self._stream(graph, config):
-                if event is not None:
-                    emit((), "events", event)
-                await self.outbox.room()
+            await (self._run_protocol if self.kwargs.event_streaming else self._run_modes)(graph, config)
             if self.kwargs.feedback_keys:
                 raise LangSmithConnectionError("feedback_keys ask for addresses of LangSmith, which is not connected")
             if self.saver is not None:
                 self.saver.graph_ended()
             return await self._resting(graph, Outcome.RESULT_SUCCESS)
+
+    async def _run_modes(self, graph: AnyPregel, start: tuple[RunnableConfig, Any]) -> None:
+        """Runs the graph, its events as the requested stream modes show them."""
+        encoder = EventEncoder(
+            self.kwargs.stream_modes,
+            subgraphs=self.kwargs.subgraphs,
+            message_channels=message_channels(graph.channels),
+        )
+
+        def emit(namespace: tuple[str, ...], mode: str, data: Any) -> None:
+            self._note(namespace, mode, data)
+            for name, data_json in encoder.encode(namespace, mode, data):
+                self.outbox.put(name, data_json)
+
+        listen(emit)
+        async for event in self._stream(graph, start):
+            if event is not None:
+                emit((), "events", event)
+            await self.outbox.room()
+
+    async def _run_protocol(self, graph: AnyPregel, start: tuple[RunnableConfig, Any]) -> None:
+        """Runs the graph, its events as the thread-streaming protocol shows them."""
+        config, graph_input = start
+        transformers = self.registry.stream_transformers(self.assignment.graph_id)
+        protocol = ProtocolRun(graph, transformers, self.outbox, lambda values: self._note((), "values", values))
+        await protocol.run(graph_input, config, self._arguments(graph) | {"output_keys": graph.output_channels})
 
     def _open(self) -> Any:
         schema_context = self.kwargs.context or None
@@ -139,15 +151,10 @@ class Execution:
     ) -> AsyncIterator[Mapping[str, Any] | None]:
         """Runs the graph. Gives LangChain's events if they are asked for; what else it streams, the listener hears."""
         config, graph_input = start
-        arguments: dict[str, Any] = {
+        arguments = self._arguments(graph) | {
             "stream_mode": langgraph_modes(self.kwargs.stream_modes),
             "subgraphs": self.kwargs.subgraphs,
-            "interrupt_before": self.kwargs.interrupt_before,
-            "interrupt_after": self.kwargs.interrupt_after,
-            "context": self.kwargs.context_for(graph.context_schema),
         }
-        if self.saver is not None:
-            arguments["durability"] = self.kwargs.durability
         if "events" not in self.kwargs.stream_modes:
             # As `ainvoke` does: what the graph keeps to itself is for those who read its state.
             arguments["output_keys"] = graph.output_channels
@@ -157,6 +164,17 @@ class Execution:
         async for event in graph.astream_events(graph_input, config, version="v2", **arguments):
             is_chunk = event["event"] == "on_chain_stream" and event["run_id"] == self.assignment.fence.run_id
             yield None if is_chunk or HIDDEN in event.get("tags", ()) else event
+
+    def _arguments(self, graph: AnyPregel) -> dict[str, Any]:
+        """What LangGraph is told besides input and config, however the run is streamed."""
+        arguments: dict[str, Any] = {
+            "interrupt_before": self.kwargs.interrupt_before,
+            "interrupt_after": self.kwargs.interrupt_after,
+            "context": self.kwargs.context_for(graph.context_schema),
+        }
+        if self.saver is not None:
+            arguments["durability"] = self.kwargs.durability
+        return arguments
 
     def _note(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
         """Remembers the last root values, which a run without checkpoints rests in, and the last step's interrupts."""

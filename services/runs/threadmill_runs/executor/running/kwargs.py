@@ -16,6 +16,8 @@ LANGGRAPH_VERSION = version("langgraph")
 API_VERSION = version("threadmill-runs")
 # In `configurable` when the caller used `context` rather than `configurable` (queue/accepting.py).
 CONTEXT_PROVIDED = "__context_provided__"
+# In `configurable` of a run whose events are for the thread-streaming protocol.
+EVENT_STREAMING = "__event_streaming_v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class RunKwargs:
             durability=kwargs.get("durability") or "async",
             feedback_keys=list(kwargs.get("feedback_keys") or ()),
         )
+
+    @property
+    def event_streaming(self) -> bool:
+        """Whether its events are for the thread-streaming protocol, and not of stream modes."""
+        return self.config["configurable"].get(EVENT_STREAMING) is True
 
     def context_for(self, schema: Any) -> dict[str, Any] | None:
         """The part of the context that the graph's context schema declares; None without one.

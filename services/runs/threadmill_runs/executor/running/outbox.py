@@ -43,10 +43,12 @@ class Outbox:
         """Whether the attempt has been told to stop: what its graph raises from now on is no news."""
         return self._closed
 
-    def put(self, name: str, data_json: bytes) -> None:
-        """Sends an event."""
+    def put(self, name: str, data_json: bytes, timestamp_ms: int = 0) -> None:
+        """Sends an event. `timestamp_ms`: of an event of the thread-streaming protocol, when it arose."""
         self._seq += 1
-        self._fresh.append(executors_pb2.ReportedEvent(seq=self._seq, name=name, data_json=data_json))
+        self._fresh.append(
+            executors_pb2.ReportedEvent(seq=self._seq, name=name, data_json=data_json, timestamp_ms=timestamp_ms)
+        )
         self._put_bytes += len(data_json)
         if not self._signalled:
             self._signalled = True
