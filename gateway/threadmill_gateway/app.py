@@ -15,6 +15,7 @@ from threadmill_gateway.routes.endpoint import Endpoint, routes_of
 from threadmill_gateway.settings import GatewaySettings
 from threadmill_gateway.telemetry import Telemetry
 from threadmill_gateway.thread_protocol import routes as thread_protocol
+from threadmill_gateway.thread_protocol.sockets import socket_routes
 
 # Fixed paths stand before patterns that would match them (`/threads/search` before `/threads/{thread_id}`).
 _UNDESCRIBED: tuple[Endpoint, ...] = tuple(
@@ -38,7 +39,10 @@ ENDPOINTS = described(_UNDESCRIBED)
 def create_app(gateway: Gateway) -> Starlette:
     """The application over `gateway`'s clients."""
     return Starlette(
-        routes=routes_of(_endpoints(gateway.settings), gateway),
+        routes=[
+            *socket_routes(gateway, gateway.settings.disabled_routes),
+            *routes_of(_endpoints(gateway.settings), gateway),
+        ],
         middleware=_middleware(gateway),
         exception_handlers=dict(HANDLERS),
     )

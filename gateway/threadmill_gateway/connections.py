@@ -64,6 +64,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._between_requests = True
         self._head_timer: asyncio.TimerHandle | None = None
+        self._refusal: tuple[HTTPStatus, str] | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -114,11 +115,21 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         if size > self._limits.head_bytes or len(self.url) > URL_MAX_BYTES:
             self.url = b"/"  # uvicorn would fail to parse a long one
-            self.app = _answering(TOO_LARGE, TOO_LARGE.phrase, CLOSE)
+            self._refusal = (TOO_LARGE, TOO_LARGE.phrase)
         elif len(self.connections) > self._limits.connections and self.url.partition(b"?")[0] not in PROBES:
             log.warning("too_many_connections", connections=len(self.connections))
-            self.app = _answering(503, "Service Unavailable", CLOSE | RETRY_AFTER)
+            self._refusal = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE.phrase)
+        if self._refusal is not None:
+            self.app = _answering(*self._refusal)
         super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """The head asks for a WebSocket, which has a protocol and time-outs of its own."""
+        self._unset_keepalive_if_required()
+        if self._refusal is not None:
+            self._refuse(*self._refusal)
+        else:
+            super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
         """The client does not keep up. It has some time to go on reading."""
@@ -140,7 +151,7 @@ class Connection(HttpToolsProtocol):
         """Answers what never became a request, and closes."""
         if self.transport.is_closing():
             return
-        response = detail_response(status, detail, CLOSE)
+        response = _refusing(status, detail)
         head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
         self.transport.write(
             b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, status.phrase.encode(), head, bytes(response.body))
@@ -161,8 +172,13 @@ def _stop(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def _answering(status: int, text: str, headers: dict[str, str]) -> ASGIApp:
-    response: Response = detail_response(status, text, headers)
+def _refusing(status: HTTPStatus, detail: str) -> Response:
+    away = status is HTTPStatus.SERVICE_UNAVAILABLE
+    return detail_response(status, detail, CLOSE | RETRY_AFTER if away else CLOSE)
+
+
+def _answering(status: HTTPStatus, detail: str) -> ASGIApp:
+    response: ASGIApp = _refusing(status, detail)
     return response
 
 

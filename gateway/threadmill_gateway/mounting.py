@@ -1,6 +1,7 @@
 """Serves the API under a prefix."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from threadmill_gateway.errors import detail_response
 
@@ -17,11 +18,12 @@ class MountPrefix:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         path: str = scope["path"]
         if path == self._prefix or path.startswith(f"{self._prefix}/"):
             scope["root_path"] = scope.get("root_path", "") + self._prefix
         elif path not in ALSO_AT_ROOT:
-            return await detail_response(404, "Not Found")(scope, receive, send)
+            refusal = WebSocketClose() if scope["type"] == "websocket" else detail_response(404, "Not Found")
+            return await refusal(scope, receive, send)
         return await self._app(scope, receive, send)

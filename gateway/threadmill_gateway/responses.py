@@ -127,7 +127,7 @@ class LastingReply(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] == "HEAD":
             self._following.cancel()
-            return await _body(send, b"", more=False)
+            return await send_part(send, b"", more=False)
         writer = asyncio.create_task(self._write(send))
         beat = asyncio.create_task(self._keep_alive(send))
         watcher = asyncio.create_task(until_gone(receive))
@@ -144,7 +144,7 @@ class LastingReply(Response):
             results = await asyncio.gather(writer, beat, watcher, return_exceptions=True)
         _raise_defects(results)
         if not gone and (finished or self.may_end_early):
-            await _body(send, results[0] if isinstance(results[0], bytes) else b"", more=False)
+            await send_part(send, results[0] if isinstance(results[0], bytes) else b"", more=False)
         return None
 
     async def _write(self, send: Send) -> bytes:
@@ -157,7 +157,7 @@ class LastingReply(Response):
                 async with asyncio.timeout(self._beat_seconds):
                     await self._closing.wait()
             except TimeoutError:
-                await _body(send, self.beat)
+                await send_part(send, self.beat)
 
 
 class EventStream(LastingReply):
@@ -183,13 +183,13 @@ class EventStream(LastingReply):
         try:
             async for message in self._following.messages():
                 if events := message_events(message):
-                    await _body(send, self._frames(events))
+                    await self._send_events(events, send)
         except grpc.aio.AioRpcError as error:
             return self._failure(problem_of(error))
         return b""
 
-    def _frames(self, events: Any) -> bytes:
-        return sse.frames(events, self._with_ids)
+    async def _send_events(self, events: Any, send: Send) -> None:
+        await send_part(send, sse.frames(events, self._with_ids))
 
     def _failure(self, problem: dict[str, str]) -> bytes:
         return sse.error_frame(problem)
@@ -237,7 +237,8 @@ class WaitReply(LastingReply):
         return Outcome()
 
 
-async def _body(send: Send, chunk: bytes, *, more: bool = True) -> None:
+async def send_part(send: Send, chunk: bytes, *, more: bool = True) -> None:
+    """Sends a part of a body, by default not the last one."""
     await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 

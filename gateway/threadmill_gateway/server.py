@@ -39,7 +39,8 @@ def make_server(app: ASGIApp, settings: GatewaySettings, closing: asyncio.Event)
         app,
         http=connections(limits_of(settings)),  # type: ignore[arg-type]  # only ever called
         loop="none",  # the process has one: `lifecycle`
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=settings.http_max_request_body_bytes,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -6,6 +6,7 @@ those who come later.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -35,7 +36,17 @@ SETTLE_SECONDS = 5.0
 IMPATIENT = frozenset({"interrupt", "rollback"})
 
 Params = Mapping[str, Any]
-Handler = Callable[["Commands", Params], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command has led to. `seq`: all that follows from it comes after this event; 0: not known."""
+
+    result: dict[str, Any]
+    seq: int = 0
+
+
+Handler = Callable[["Commands", Params], Awaitable[Done]]
 
 
 class Commands:
@@ -49,8 +60,8 @@ class Commands:
         self._thread_id = canonical_uuid(thread_id) or ""
         self._headers = headers
 
-    async def carry_out(self, method: str, params: Any) -> dict[str, Any]:
-        """The result of a command. Raises CommandFailed."""
+    async def carry_out(self, method: str, params: Any) -> Done:
+        """Carries out a command. Raises CommandFailed."""
         handler = HANDLERS.get(method)
         if handler is None:
             raise CommandFailed("unknown_command", f"Unknown protocol command: {method}")
@@ -64,20 +75,20 @@ class Commands:
             status, text = http_of(error)
             raise CommandFailed("unknown_error", f"{status}: {text}") from error
 
-    async def subscribe(self, params: Params) -> dict[str, Any]:
+    async def subscribe(self, params: Params) -> Done:
         """Checks a subscription. It lasts as long as the connection: over HTTP, none."""
         checked_selection("subscription.subscribe", params)
-        return {"subscription_id": new_id(), "replayed_events": 0}
+        return Done({"subscription_id": new_id(), "replayed_events": 0})
 
-    async def unsubscribe(self, params: Params) -> dict[str, Any]:
+    async def unsubscribe(self, params: Params) -> Done:
         """There is nothing to end, over HTTP."""
         raise CommandFailed("no_such_subscription", f"Unknown subscription: {checked_subscription(params)}")
 
-    async def unbound(self, params: Params) -> dict[str, Any]:
+    async def unbound(self, params: Params) -> Done:
         """What needs a connection that follows a run."""
         raise CommandFailed("no_such_run", "No active run is bound to this thread.")
 
-    async def run_start(self, params: Params) -> dict[str, Any]:
+    async def run_start(self, params: Params) -> Done:
         """Starts a run, on a thread that is created if it is missing. A paused one goes on with the input."""
         if not isinstance(params.get("assistant_id"), str) or not params["assistant_id"]:
             raise CommandFailed("invalid_argument", "run.start requires an assistant_id.")
@@ -95,9 +106,13 @@ class Commands:
             body["command"] = {"resume": given}
         else:
             body["input"] = given
-        return {"run_id": (await self._create(body)).run_id}
+        clients = self._gateway.clients
+        position = await clients.ask(
+            clients.runs.GetThreadPosition, runs_pb2.GetThreadPositionRequest(thread_id=self._thread_id)
+        )
+        return Done({"run_id": (await self._create(body)).run_id}, position.seq)
 
-    async def input_respond(self, params: Params) -> dict[str, Any]:
+    async def input_respond(self, params: Params) -> Done:
         """Answers interrupts, all of which have to be pending: the run goes on."""
         responses = _responses(params)
         thread = await self._settled(patient=True) if self._thread_id else None
@@ -121,7 +136,8 @@ class Commands:
             if error.status_code == 409:  # somebody else has just answered
                 raise _consumed(next(iter(responses))) from error
             raise
-        return {}
+        # Without a number: clients would take it for that of the last event that they need not see any more.
+        return Done({})
 
     def _check_thread(self) -> None:
         if not self._thread_id:

@@ -1,6 +1,6 @@
 """The JSON of the protocol's messages. Event data passes through as the bytes that came."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -44,14 +44,6 @@ def no_command(document: Any) -> bytes | None:
         given.get("id"),
         CommandFailed("invalid_argument", "Protocol commands must include an integer id and string method."),
     )
-
-
-async def answer_to(command: Mapping[str, Any], carry_out: Callable[[], Awaitable[Mapping[str, Any]]]) -> bytes:
-    """The answer to a command, whether `carry_out` gives its result or raises CommandFailed."""
-    try:
-        return success(command["id"], await carry_out())
-    except CommandFailed as failed:
-        return failure(command["id"], failed)
 
 
 def success(command_id: int, result: Mapping[str, Any], seq: int = 0) -> bytes:

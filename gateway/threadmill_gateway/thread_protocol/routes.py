@@ -5,6 +5,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Send
 from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_gateway import encode, sse
@@ -12,27 +13,37 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import refuse
 from threadmill_gateway.models.protocol import Command, CommandAnswer, EventStreamRequest, ProtocolEvent
 from threadmill_gateway.requests import path_id, read_json
-from threadmill_gateway.responses import Call, EventStream, Following
+from threadmill_gateway.responses import EventStream, Following, send_part
 from threadmill_gateway.routes.endpoint import Endpoint
-from threadmill_gateway.routes.streams import begin
 from threadmill_gateway.thread_protocol.commands import Commands
 from threadmill_gateway.thread_protocol.envelopes import (
     CommandFailed,
-    answer_to,
     event_frames,
     failure,
     no_command,
+    success,
 )
+from threadmill_gateway.thread_protocol.following import Pace, follow_thread
 from threadmill_gateway.thread_protocol.subscribing import BadSubscription, selection_of, since_of
 
 BAD_JSON = "Invalid JSON body"
 
 
 class ProtocolStream(EventStream):
-    """Events of the protocol as server-sent ones. It ends with the connection only, or with this process."""
+    """Events of the protocol as server-sent ones. It never ends: a shutdown cuts it, which clients mend.
 
-    def _frames(self, events: Any) -> bytes:
-        return event_frames(events)
+    (An end they would take for that of the run, which has then failed.)
+    """
+
+    may_end_early = False
+
+    def __init__(self, following: Following, gateway: Gateway, pace: Pace) -> None:
+        super().__init__(following, {}, gateway.settings.heartbeat_seconds, gateway.closing, with_ids=True)
+        self._pace = pace
+
+    async def _send_events(self, events: Any, send: Send) -> None:
+        async for part in self._pace.parts(events):
+            await send_part(send, event_frames(part))
 
     def _failure(self, problem: dict[str, str]) -> bytes:
         return sse.frame("error", failure(None, CommandFailed("unknown_error", problem["message"])))
@@ -49,21 +60,7 @@ async def stream_events(request: Request, gateway: Gateway) -> Response:
     except BadSubscription as error:
         raise refuse(400, str(error)) from error
     following = await follow_thread(gateway, question)
-    return ProtocolStream(following, {}, gateway.settings.heartbeat_seconds, gateway.closing, with_ids=True)
-
-
-async def follow_thread(gateway: Gateway, question: runs_pb2.FollowThreadRequest) -> Following:
-    """A stream of a thread that has begun, and outlasts the replica behind it. Raises the service's errors."""
-    method = gateway.clients.runs.FollowThread
-
-    def rejoin(position: str) -> Call:
-        again = runs_pb2.FollowThreadRequest()
-        again.CopyFrom(question)
-        again.continue_after = position
-        return gateway.clients.follow(method, again, again=True)
-
-    call, first = await begin(gateway, method, question)
-    return Following(call, rejoin, first.position)
+    return ProtocolStream(following, gateway, Pace(question.selections))
 
 
 async def send_command(request: Request, gateway: Gateway) -> Response:
@@ -72,7 +69,11 @@ async def send_command(request: Request, gateway: Gateway) -> Response:
     if (wrong := no_command(body)) is not None:
         return Response(wrong, 400, media_type="application/json")
     commands = Commands(gateway, request.path_params["thread_id"], request.headers)
-    return encode.json_response(await answer_to(body, lambda: commands.carry_out(body["method"], body.get("params"))))
+    try:
+        done = await commands.carry_out(body["method"], body.get("params"))
+    except CommandFailed as failed:
+        return encode.json_response(failure(body["id"], failed))
+    return encode.json_response(success(body["id"], done.result, done.seq))
 
 
 async def _body(request: Request, gateway: Gateway) -> Any:

@@ -26,14 +26,14 @@ def selection_of(document: Any) -> runs_pb2.Selection:
     namespaces = given.get("namespaces")
     if isinstance(namespaces, list) and all(_is_namespace(each) for each in namespaces):
         selection.namespaces.extend(runs_pb2.Namespace(segments=segments) for segments in namespaces)
-    if (depth := _count(given.get("depth"))) is not None:
+    if (depth := count_of(given.get("depth"))) is not None:
         selection.depth = min(depth, INT32_MAX)
     return selection
 
 
 def since_of(document: Any) -> int:
     """The number of the last event that the client has seen; 0 for none."""
-    return _count(document.get("since")) or 0 if isinstance(document, dict) else 0
+    return count_of(document.get("since")) or 0 if isinstance(document, dict) else 0
 
 
 def _channels(channels: Any) -> list[str]:
@@ -58,6 +58,7 @@ def _is_namespace(segments: Any) -> bool:
     return isinstance(segments, list) and all(isinstance(segment, str) for segment in segments)
 
 
-def _count(number: Any) -> int | None:
+def count_of(number: Any) -> int | None:
+    """A number that is one and not negative; None for anything else."""
     fits = isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= SEQ_MAX
     return number if fits else None

@@ -116,6 +116,32 @@ CANCEL_ACTION_ROLLBACK: CancelAction.ValueType  # 2
 """Stop, delete the run and its checkpoints."""
 Global___CancelAction: _TypeAlias = CancelAction  # noqa: Y015
 
+class _Replay:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Replay.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLAY_UNSPECIFIED: _Replay.ValueType  # 0
+    """As needed: of a thread on which runs are under way, these runs, since ends of older ones would be taken for theirs;
+    else all that is kept. Who asks for `lifecycle` and `input` and nothing else waits for the end of a run: such a
+    client gets the last run alone, and that not once it has ended some time ago.
+    """
+    REPLAY_LAST_RUN: _Replay.ValueType  # 1
+    """The last run, and others that are under way."""
+
+class Replay(_Replay, metaclass=_ReplayEnumTypeWrapper):
+    """What of a thread's past a client gets that says nothing of what it has seen. Only resumable runs are replayed."""
+
+REPLAY_UNSPECIFIED: Replay.ValueType  # 0
+"""As needed: of a thread on which runs are under way, these runs, since ends of older ones would be taken for theirs;
+else all that is kept. Who asks for `lifecycle` and `input` and nothing else waits for the end of a run: such a
+client gets the last run alone, and that not once it has ended some time ago.
+"""
+REPLAY_LAST_RUN: Replay.ValueType  # 1
+"""The last run, and others that are under way."""
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
+
 @_typing.final
 class Run(_message.Message):
     """One run."""
@@ -968,7 +994,7 @@ class FollowThreadRequest(_message.Message):
     SELECTIONS_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     CONTINUE_AFTER_FIELD_NUMBER: _builtins.int
-    RUN_ID_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread; need not exist."""
     since: _builtins.int
@@ -977,8 +1003,8 @@ class FollowThreadRequest(_message.Message):
     """
     continue_after: _builtins.str
     """Goes on after this event id, as in StreamRunRequest."""
-    run_id: _builtins.str
-    """Only events of this run; empty: of all."""
+    replay: Global___Replay.ValueType
+    """What of the past is sent, with neither `since` nor `continue_after`."""
     @_builtins.property
     def selections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Selection]:
         """At least one. An event that is in several comes once."""
@@ -990,15 +1016,59 @@ class FollowThreadRequest(_message.Message):
         selections: _abc.Iterable[Global___Selection] | None = ...,
         since: _builtins.int = ...,
         continue_after: _builtins.str = ...,
-        run_id: _builtins.str = ...,
+        replay: Global___Replay.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_after", b"continue_after", "run_id", b"run_id", "selections", b"selections", "since", b"since", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_after", b"continue_after", "replay", b"replay", "selections", b"selections", "since", b"since", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FollowThreadRequest: _TypeAlias = FollowThreadRequest  # noqa: Y015
+
+@_typing.final
+class GetThreadPositionRequest(_message.Message):
+    """Request of GetThreadPosition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    thread_id: _builtins.str
+    """The thread; need not exist."""
+    def __init__(
+        self,
+        *,
+        thread_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["thread_id", b"thread_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetThreadPositionRequest: _TypeAlias = GetThreadPositionRequest  # noqa: Y015
+
+@_typing.final
+class ThreadPosition(_message.Message):
+    """Response of GetThreadPosition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQ_FIELD_NUMBER: _builtins.int
+    seq: _builtins.int
+    """Number of the last event that the thread has had; 0: none, or none is remembered."""
+    def __init__(
+        self,
+        *,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThreadPosition: _TypeAlias = ThreadPosition  # noqa: Y015
 
 @_typing.final
 class ProtocolEvent(_message.Message):

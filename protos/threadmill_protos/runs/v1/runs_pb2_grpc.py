@@ -91,6 +91,11 @@ class RunsStub:
                 request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadRequest.SerializeToString,
                 response_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadResponse.FromString,
                 _registered_method=True)
+        self.GetThreadPosition = channel.unary_unary(
+                '/threadmill.runs.v1.Runs/GetThreadPosition',
+                request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.GetThreadPositionRequest.SerializeToString,
+                response_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.ThreadPosition.FromString,
+                _registered_method=True)
         self.PublishStateUpdate = channel.unary_unary(
                 '/threadmill.runs.v1.Runs/PublishStateUpdate',
                 request_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.PublishStateUpdateRequest.SerializeToString,
@@ -190,6 +195,13 @@ class RunsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetThreadPosition(self, request, context):
+        """How many events a thread has had.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PublishStateUpdate(self, request, context):
         """Puts a `state_update` event on a thread's stream.
         """
@@ -261,6 +273,11 @@ def add_RunsServicer_to_server(servicer, server):
                     servicer.FollowThread,
                     request_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadRequest.FromString,
                     response_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadResponse.SerializeToString,
+            ),
+            'GetThreadPosition': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThreadPosition,
+                    request_deserializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.GetThreadPositionRequest.FromString,
+                    response_serializer=threadmill_dot_runs_dot_v1_dot_runs__pb2.ThreadPosition.SerializeToString,
             ),
             'PublishStateUpdate': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishStateUpdate,
@@ -571,6 +588,33 @@ class Runs:
             '/threadmill.runs.v1.Runs/FollowThread',
             threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadRequest.SerializeToString,
             threadmill_dot_runs_dot_v1_dot_runs__pb2.FollowThreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThreadPosition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/threadmill.runs.v1.Runs/GetThreadPosition',
+            threadmill_dot_runs_dot_v1_dot_runs__pb2.GetThreadPositionRequest.SerializeToString,
+            threadmill_dot_runs_dot_v1_dot_runs__pb2.ThreadPosition.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,6 +68,8 @@ class RunsStub:
     """Follows a thread in the terms of the thread-streaming protocol: first what is kept of it, then what comes. Ends
     only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
     """
+    GetThreadPosition: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetThreadPositionRequest, _runs_pb2.ThreadPosition]
+    """How many events a thread has had."""
     PublishStateUpdate: _grpc.UnaryUnaryMultiCallable[_runs_pb2.PublishStateUpdateRequest, _empty_pb2.Empty]
     """Puts a `state_update` event on a thread's stream."""
     GetQueueStats: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetQueueStatsRequest, _runs_pb2.QueueStats]
@@ -112,6 +114,8 @@ class RunsAsyncStub(RunsStub):
     """Follows a thread in the terms of the thread-streaming protocol: first what is kept of it, then what comes. Ends
     only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
     """
+    GetThreadPosition: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetThreadPositionRequest, _runs_pb2.ThreadPosition]  # type: ignore[assignment]
+    """How many events a thread has had."""
     PublishStateUpdate: _aio.UnaryUnaryMultiCallable[_runs_pb2.PublishStateUpdateRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Puts a `state_update` event on a thread's stream."""
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetQueueStatsRequest, _runs_pb2.QueueStats]  # type: ignore[assignment]
@@ -219,6 +223,14 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         """Follows a thread in the terms of the thread-streaming protocol: first what is kept of it, then what comes. Ends
         only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
         """
+
+    @_abc_1.abstractmethod
+    def GetThreadPosition(
+        self,
+        request: _runs_pb2.GetThreadPositionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.ThreadPosition, _abc.Awaitable[_runs_pb2.ThreadPosition]]:
+        """How many events a thread has had."""
 
     @_abc_1.abstractmethod
     def PublishStateUpdate(

@@ -219,7 +219,10 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
     ) -> AsyncIterator[runs_pb2.FollowThreadResponse]:
         wanted = ProtocolFilter.of(request)
         thread_id = uuid_of(request.thread_id, "thread")
-        async for delivery in self._protocol_streams.follow(thread_id, wanted, request.since, request.continue_after):
+        last_run_only = request.replay == runs_pb2.REPLAY_LAST_RUN
+        async for delivery in self._protocol_streams.follow(
+            thread_id, wanted, request.since, request.continue_after, last_run_only=last_run_only
+        ):
             *parts, last = in_messages(delivery.events) or [[]]
             for part in parts:
                 batch = runs_pb2.FollowThreadResponse.Batch(events=part)
@@ -229,6 +232,11 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
                 position=str(delivery.position),
                 live=delivery.live,
             )
+
+    async def GetThreadPosition(
+        self, request: runs_pb2.GetThreadPositionRequest, context: Context
+    ) -> runs_pb2.ThreadPosition:
+        return runs_pb2.ThreadPosition(seq=await self._protocol_streams.position(uuid_of(request.thread_id, "thread")))
 
     async def StreamThread(
         self, request: runs_pb2.StreamThreadRequest, context: Context

@@ -175,7 +175,7 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
         assistants,
         hub,
         ThreadStreams(hub, events, is_resumable),
-        ProtocolStreams(hub, events, threads, repo.get, repo.last_of, active_runs.is_active),
+        ProtocolStreams(hub, events, threads, repo.get, repo.last_of, repo.active_run_ids, active_runs.is_active),
         dispatcher,
         threads,
         crons,

@@ -2,22 +2,30 @@
 
 from __future__ import annotations  # the async stubs exist for type checkers only
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import grpc
 import orjson
+from redis.exceptions import RedisError
+from threadmill_chassis.errors import Unavailable
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
+from threadmill_runs.events.follow import SILENCE_SECONDS
 from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, START, EventId, EventLog, event
 from threadmill_runs.events.protocol_view import REQUEST, ProtocolFilter, root_lifecycle, shown
 from threadmill_runs.events.replay import Replay
 from threadmill_runs.queue.run import Run
 
-IDLE_SECONDS = 15.0
+# Clients begin to wait for the end of a run while they start it: so long they are given to do so.
+SIGNAL_SECONDS = 0.1
+# A run that began so recently may be the one that a client has started.
+RECENT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ class ProtocolStreams:
         threads: threads_pb2_grpc.ThreadsAsyncStub,
         find_run: Callable[[str], Awaitable[Run | None]],
         last_run: Callable[[str], Awaitable[Run | None]],
+        active_runs: Callable[[str], Awaitable[list[str]]],
         is_active: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._hub = hub
@@ -68,33 +77,98 @@ class ProtocolStreams:
         self._threads = threads
         self._find_run = find_run
         self._last_run = last_run
+        self._active_runs = active_runs
         self._is_active = is_active
 
     async def follow(
-        self, thread_id: str, wanted: ProtocolFilter, since: int = 0, continue_after: str = ""
+        self, thread_id: str, wanted: ProtocolFilter, since: int, continue_after: str, *, last_run_only: bool
     ) -> AsyncIterator[Delivery]:
         """For ever. The first delivery comes at once, without events."""
         async with self._hub.subscribe(thread_id) as subscription:
             begin = EventId.parse(continue_after)
             await subscription.start(begin or START)
-            newest = await self._events.newest(thread_id)
-            progress = _Progress(wanted, since if begin or since <= await self._events.count(thread_id) else 0)
-            replay = Replay(newest, self._is_resumable) if begin is None else None
             yield Delivery(subscription.position or START, [], live=False)
-            if begin is None and newest == START:
-                yield Delivery(START, await self._waiting_requests(thread_id, progress), live=True)
-                replay = None
+            if begin is None and since > await self._events.count(thread_id):
+                since = 0
+            progress = _Progress(wanted, since)
+            replay, last = None, None
+            if begin is None:
+                if not since and wanted.signals_only:
+                    await asyncio.sleep(SIGNAL_SECONDS)
+                newest = await self._events.newest(thread_id)
+                # After the log was looked at, so that it knows of every run that is in it.
+                last = None if since else await self._last_run(thread_id)
+                replay = Replay(newest, await self._past(thread_id, wanted, last, last_run_only=last_run_only))
+                if newest == START:
+                    yield Delivery(START, await self._waiting_requests(thread_id, progress), live=True)
+                    replay = None
+            now = asyncio.get_running_loop().time
+            ask_at = now() + SILENCE_SECONDS
             while True:
-                fresh = await subscription.next_events(IDLE_SECONDS)
+                fresh = await subscription.next_events(max(0.01, ask_at - now()))
+                if fresh:
+                    ask_at = now() + SILENCE_SECONDS
                 position = subscription.position or START
-                kept = fresh if replay is None else await replay.of(fresh)
-                given = progress.take(kept) or (await self._lost_ends(progress) if not fresh else [])
+                kept = fresh
+                if replay is not None:
+                    kept = await self._unanswered(thread_id, await replay.of(fresh), last)
+                given = progress.take(kept)
+                if now() >= ask_at:  # a wake-up without events is no silence
+                    given = await self._lost_ends(progress)
+                    ask_at = now() + SILENCE_SECONDS
                 # Nothing left to read: the log may have expired in the meantime.
                 if replay is not None and (position >= replay.until or not (fresh or subscription.behind)):
                     replay = None
                     yield Delivery(position, given, live=True)
                 elif given:
                     yield Delivery(position, given, live=replay is None)
+
+    async def _unanswered(self, thread_id: str, past: list[runs_pb2.Event], last: Run | None) -> list[runs_pb2.Event]:
+        """Past events without requests that have been answered since: clients would ask their users again."""
+        if last is None or not any(_is_request(each) and each.run_id != last.run_id for each in past):
+            return past
+        pending = {str(interrupt["id"]) for interrupt in await self._pending(thread_id)}
+        return [
+            each
+            for each in past
+            if not _is_request(each)
+            or each.run_id == last.run_id
+            or orjson.loads(each.data_json)["interrupt_id"] in pending
+        ]
+
+    async def position(self, thread_id: str) -> int:
+        """Number of the last event that the thread has had. Raises Unavailable while Redis is down."""
+        try:
+            return await self._events.count(thread_id)
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer at the moment") from error
+
+    async def _past(
+        self, thread_id: str, wanted: ProtocolFilter, last: Run | None, *, last_run_only: bool
+    ) -> Callable[[str], Awaitable[bool]]:
+        """Which runs' past a client gets (runs.proto, Replay). `last`: run of the thread; None: there is none, or the
+        client says what it has seen.
+        """
+        if last is None:
+            return self._is_resumable
+        if last.state.active:
+            chosen = {last.run_id, *await self._active_runs(thread_id)}
+        elif wanted.signals_only:
+            chosen = {last.run_id} if await self._concerns(thread_id, last) else set[str]()
+        elif last_run_only:
+            chosen = {last.run_id}
+        else:
+            return self._is_resumable
+
+        async def is_chosen(run_id: str) -> bool:
+            return run_id in chosen and await self._is_resumable(run_id)
+
+        return is_chosen
+
+    async def _concerns(self, thread_id: str, ended: Run) -> bool:
+        """Whether a client that has just come to wait for the end of a run may mean this one."""
+        recent = (datetime.now(UTC) - ended.created_at).total_seconds() < RECENT_SECONDS
+        return recent or bool(await self._pending(thread_id))
 
     async def _is_resumable(self, run_id: str) -> bool:
         run = await self._find_run(run_id)
@@ -149,7 +223,9 @@ class ProtocolStreams:
             if reason_of(error) == "THREAD_NOT_FOUND":
                 return []
             raise
-        if thread.state != threads_pb2.THREAD_STATE_INTERRUPTED:
-            return []
         by_task: dict[str, list[dict[str, object]]] = orjson.loads(thread.interrupts_json or b"{}")
         return [interrupt for of_task in by_task.values() for interrupt in of_task]
+
+
+def _is_request(each: runs_pb2.Event) -> bool:
+    return each.name.partition("|")[0] == REQUEST

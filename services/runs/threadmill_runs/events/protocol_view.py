@@ -1,7 +1,7 @@
 """The log of a thread in the terms of the thread-streaming protocol: which events it shows, and to whom.
 
 Root lifecycle events are not in the log: the begin of an attempt and the end of a run are, and show as such. Events of
-runs that were not made for this protocol show as far as the two agree: their begin, values and end.
+runs that were not made for this protocol show as far as the two agree: messages, for one, do not.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,10 @@ from threadmill_runs.queue.ending import ROLLED_BACK
 from threadmill_runs.queue.run import RunState
 
 CHANNELS = frozenset({"values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks", "checkpoints"})
+SIGNALS = frozenset({"lifecycle", "input"})
 NAMED = "custom:"
+# Events of other runs that are the same here.
+SHARED = frozenset({"updates", "custom", "tasks"})
 LIFECYCLE, REQUEST = "lifecycle", "input.requested"
 # Between the levels of a namespace in ids that clients compare, and nothing else.
 LEVEL = "\ufffd"
@@ -78,22 +81,24 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolFilter:
-    """Which events a client wants: those of its selections, perhaps of one run only."""
+    """Which events a client wants: those of its selections."""
 
     selections: tuple[Selection, ...]
-    run_id: str = ""
 
     @classmethod
     def of(cls, request: runs_pb2.FollowThreadRequest) -> "ProtocolFilter":
         """Raises InvalidArgument as Selection, and for none."""
         if not request.selections:
             raise InvalidArgument("selections: at least one")
-        return cls(tuple(Selection.of(each) for each in request.selections), request.run_id)
+        return cls(tuple(Selection.of(each) for each in request.selections))
+
+    @property
+    def signals_only(self) -> bool:
+        """Whether it is that with which the SDKs wait for the end of a run, or for what it asks."""
+        return all(each.channels == SIGNALS and not each.namespaces for each in self.selections)
 
     def admits(self, event: runs_pb2.ProtocolEvent) -> bool:
         """Whether the event is wanted."""
-        if self.run_id and event.run_id != self.run_id:
-            return False
         return any(selection.admits(event) for selection in self.selections)
 
 
@@ -114,6 +119,8 @@ def shown(event: runs_pb2.Event) -> runs_pb2.ProtocolEvent | None:
         return _protocol_event(event, method, namespace, event.data_json, event.timestamp_ms)
     if method == "values":
         return _protocol_event(event, method, namespace, _without_interrupts(event.data_json), _moment(event))
+    if method in SHARED:
+        return _protocol_event(event, method, namespace, event.data_json, _moment(event))
     return None
 
 
