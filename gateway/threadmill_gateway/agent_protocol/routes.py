@@ -21,8 +21,10 @@ from threadmill_gateway.agent_protocol.models import (
     AgentThreadPatch,
 )
 from threadmill_gateway.models.answers import Error, StreamEvent
+from threadmill_gateway.models.protocol import EventStreamRequest, ProtocolEvent
 from threadmill_gateway.routes.endpoint import Endpoint, Handler, Query
 from threadmill_gateway.routes.streams import FOLLOWED, MODES
+from threadmill_gateway.thread_protocol.routes import stream_events
 
 _RUN = "/runs/{run_id}"
 _AGENT = "/agents/{agent_id}"
@@ -60,6 +62,16 @@ _OWN = (
         errors=(404, 422, 502),
         query=(MODES,),
         headers=FOLLOWED,
+        media_type="text/event-stream",
+    ),
+    Endpoint(
+        "POST",
+        "/threads/{thread_id}/stream",
+        stream_events,
+        "Stream the events of a thread",
+        EventStreamRequest,
+        ProtocolEvent,
+        errors=(422,),
         media_type="text/event-stream",
     ),
     Endpoint(

@@ -7,6 +7,7 @@ those who come later.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import grpc
@@ -32,6 +33,7 @@ EVENT_STREAMING = "__event_streaming_v2"
 STREAM_MODES = ("values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints")
 # How long a command that depends on the thread's state waits for a run that is under way.
 SETTLE_SECONDS = 5.0
+SETTLING_SECONDS = 0.02
 # Those who stop what is under way need not wait for its end.
 IMPATIENT = frozenset({"interrupt", "rollback"})
 
@@ -102,42 +104,56 @@ class Commands:
             "if_not_exists": "create",
             **_present(params, "config", "metadata", "langsmith_tracer"),
         }
-        if given is not None and await self._asks(patient=strategy not in IMPATIENT):
+        if given is not None and await self._asks(self._deadline(patient=strategy not in IMPATIENT)):
             body["command"] = {"resume": given}
         else:
             body["input"] = given
-        clients = self._gateway.clients
-        position = await clients.ask(
-            clients.runs.GetThreadPosition, runs_pb2.GetThreadPositionRequest(thread_id=self._thread_id)
-        )
-        return Done({"run_id": (await self._create(body)).run_id}, position.seq)
+        seq = await self._position()
+        return Done({"run_id": (await self._create(body)).run_id}, seq)
 
     async def input_respond(self, params: Params) -> Done:
         """Answers interrupts, all of which have to be pending: the run goes on."""
         responses = _responses(params)
-        thread = await self._settled(patient=True) if self._thread_id else None
-        if thread is None:
-            raise CommandFailed("no_such_run", "No interrupted run is bound to this thread.")
-        pending = _pending(thread)
-        for interrupt_id in responses:
-            if interrupt_id not in pending:
-                raise _consumed(interrupt_id)
+        deadline = self._deadline(patient=True)
+        while True:
+            thread = await self._settled(deadline) if self._thread_id else None
+            if thread is None:
+                raise CommandFailed("no_such_run", "No interrupted run is bound to this thread.")
+            pending = _pending(thread)
+            for interrupt_id in responses:
+                if interrupt_id not in pending:
+                    raise _consumed(interrupt_id)
+            try:
+                await self._create(await self._answer(thread, responses, params))
+            except HTTPException as error:
+                # The run that asks has still to end, or somebody else has just answered.
+                if error.status_code != HTTPStatus.CONFLICT or not await self._await_run(deadline):
+                    raise
+                continue
+            # Without a number: clients would take it for that of the last event that they need not see any more.
+            return Done({})
+
+    async def _answer(self, thread: threads_pb2.Thread, responses: Params, params: Params) -> dict[str, Any]:
+        """The run that goes on with the answers; no other must be under way."""
         update, goto = params.get("update"), params.get("goto")
         command = {"resume": responses} | ({"update": update} if _is_update(update) else {})
-        body = {
+        return {
             "assistant_id": await self._assistant_of(thread),
             "command": command | ({"goto": goto} if goto is not None else {}),
             "multitask_strategy": "reject",
             **_present(params, "config", "metadata"),
         }
+
+    async def _position(self) -> int:
+        """Number of the thread's last event; 0, which says nothing, while nobody can tell."""
+        clients = self._gateway.clients
+        question = runs_pb2.GetThreadPositionRequest(thread_id=self._thread_id)
         try:
-            await self._create(body)
-        except HTTPException as error:
-            if error.status_code == 409:  # somebody else has just answered
-                raise _consumed(next(iter(responses))) from error
-            raise
-        # Without a number: clients would take it for that of the last event that they need not see any more.
-        return Done({})
+            return (await clients.ask(clients.runs.GetThreadPosition, question)).seq
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return 0
 
     def _check_thread(self) -> None:
         if not self._thread_id:
@@ -163,20 +179,20 @@ class Commands:
         question.stream_subgraphs = question.stream_resumable = True
         return await queue_run(self._gateway, question)
 
-    async def _asks(self, *, patient: bool) -> bool:
+    async def _asks(self, deadline: float) -> bool:
         """Whether the thread waits for an answer."""
-        thread = await self._settled(patient=patient)
+        thread = await self._settled(deadline)
         return thread is not None and bool(_pending(thread))
 
-    async def _settled(self, *, patient: bool) -> threads_pb2.Thread | None:
-        """The thread, once no run is under way on it or some seconds have passed; None if there is none."""
-        deadline = asyncio.get_running_loop().time() + (SETTLE_SECONDS if patient else 0.0)
+    def _deadline(self, *, patient: bool) -> float:
+        return asyncio.get_running_loop().time() + (SETTLE_SECONDS if patient else 0.0)
+
+    async def _settled(self, deadline: float) -> threads_pb2.Thread | None:
+        """The thread, once no run is under way on it or the time is up; None if there is none."""
         while True:
             thread = await self._thread()
-            left = deadline - asyncio.get_running_loop().time()
-            if thread is None or thread.state != threads_pb2.THREAD_STATE_BUSY or left <= 0:
+            if thread is None or thread.state != threads_pb2.THREAD_STATE_BUSY or not await self._await_run(deadline):
                 return thread
-            await self._await_run(left)
 
     async def _thread(self) -> threads_pb2.Thread | None:
         clients = self._gateway.clients
@@ -187,11 +203,15 @@ class Commands:
                 return None
             raise
 
-    async def _await_run(self, seconds: float) -> None:
-        """Waits for the end of the oldest run that is under way, at most so long."""
+    async def _await_run(self, deadline: float) -> bool:
+        """Waits for the end of a run that is under way, if there is one. False if there is no time to do so."""
+        seconds = deadline - asyncio.get_running_loop().time()
+        if seconds <= 0:
+            return False
         active = await self._runs(runs_pb2.RUN_STATE_RUNNING) or await self._runs(runs_pb2.RUN_STATE_PENDING)
-        if not active:  # it has ended just now
-            return
+        if not active:  # it has ended just now, and its thread is about to show it
+            await asyncio.sleep(SETTLING_SECONDS)
+            return True
         clients = self._gateway.clients
         reference = runs_pb2.RunRef(thread_id=self._thread_id, run_id=active[0].run_id)
         call = clients.follow(clients.runs.WaitRun, runs_pb2.WaitRunRequest(run=reference))
@@ -206,6 +226,7 @@ class Commands:
                 raise
         finally:
             call.cancel()
+        return True
 
     async def _runs(self, state: "runs_pb2.RunState.ValueType") -> Sequence[runs_pb2.Run]:
         """The newest run in this state, if there is one."""
