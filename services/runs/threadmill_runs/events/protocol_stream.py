@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import grpc
 import orjson
+import structlog
 from redis.exceptions import RedisError
 from threadmill_chassis.errors import Unavailable
 from threadmill_chassis.grpc_errors import reason_of
@@ -20,10 +21,14 @@ from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, START, EventId, EventLog, event
 from threadmill_runs.events.protocol_view import REQUEST, ProtocolFilter, root_lifecycle, shown
 from threadmill_runs.events.replay import Replay
-from threadmill_runs.queue.run import Run
+from threadmill_runs.queue.run import Run, RunState
+
+log = structlog.get_logger(__name__)
 
 # Clients begin to wait for the end of a run while they start it: so long they are given to do so.
 SIGNAL_SECONDS = 0.1
+# So long a stream waits to learn what its thread asks for.
+THREAD_SECONDS = 3.0
 # A run that began so recently may be the one that a client has started.
 RECENT_SECONDS = 2.0
 
@@ -43,8 +48,10 @@ class _Progress:
 
     wanted: ProtocolFilter
     since: int
-    # Runs that have begun and not ended, as far as the stream has come; the last event of each.
+    # Runs that have begun and not ended, as far as the stream has come; the first event of each.
     under_way: dict[str, runs_pb2.Event] = field(default_factory=dict)
+    # Ids of the requests that were told.
+    requests: set[str] = field(default_factory=set)
 
     def take(self, events: list[runs_pb2.Event]) -> list[runs_pb2.ProtocolEvent]:
         """Of consecutive events, what the client wants to see."""
@@ -54,6 +61,8 @@ class _Progress:
                 self.under_way.pop(each.run_id, None)
             elif each.name == "metadata":
                 self.under_way[each.run_id] = each
+            elif _is_request(each):
+                self.requests.add(orjson.loads(each.data_json)["interrupt_id"])
             if each.seq > self.since and (seen := shown(each)) is not None and self.wanted.admits(seen):
                 given.append(seen)
         return given
@@ -100,7 +109,7 @@ class ProtocolStreams:
                 last = None if since else await self._last_run(thread_id)
                 replay = Replay(newest, await self._past(thread_id, wanted, last, last_run_only=last_run_only))
                 if newest == START:
-                    yield Delivery(START, await self._waiting_requests(thread_id, progress), live=True)
+                    yield Delivery(START, await self._untold_requests(thread_id, progress), live=True)
                     replay = None
             now = asyncio.get_running_loop().time
             ask_at = now() + SILENCE_SECONDS
@@ -114,12 +123,12 @@ class ProtocolStreams:
                     kept = await self._unanswered(thread_id, await replay.of(fresh), last)
                 given = progress.take(kept)
                 if now() >= ask_at:  # a wake-up without events is no silence
-                    given = await self._lost_ends(progress)
+                    given = await self._lost_ends(thread_id, progress)
                     ask_at = now() + SILENCE_SECONDS
                 # Nothing left to read: the log may have expired in the meantime.
                 if replay is not None and (position >= replay.until or not (fresh or subscription.behind)):
                     replay = None
-                    yield Delivery(position, given, live=True)
+                    yield Delivery(position, given + await self._untold_requests(thread_id, progress), live=True)
                 elif given:
                     yield Delivery(position, given, live=replay is None)
 
@@ -127,7 +136,7 @@ class ProtocolStreams:
         """Past events without requests that have been answered since: clients would ask their users again."""
         if last is None or not any(_is_request(each) and each.run_id != last.run_id for each in past):
             return past
-        pending = {str(interrupt["id"]) for interrupt in await self._pending(thread_id)}
+        pending = _pending(await self._thread(thread_id))
         return [
             each
             for each in past
@@ -168,63 +177,71 @@ class ProtocolStreams:
     async def _concerns(self, thread_id: str, ended: Run) -> bool:
         """Whether a client that has just come to wait for the end of a run may mean this one."""
         recent = (datetime.now(UTC) - ended.created_at).total_seconds() < RECENT_SECONDS
-        return recent or bool(await self._pending(thread_id))
+        return recent or bool(_pending(await self._thread(thread_id)))
 
     async def _is_resumable(self, run_id: str) -> bool:
         run = await self._find_run(run_id)
         return run is not None and run.resumable
 
-    async def _lost_ends(self, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
+    async def _lost_ends(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
         """Ends of runs that Redis has lost. Nobody would tell the client of them."""
         ends = []
-        for run_id, last in list(progress.under_way.items()):
+        for run_id, first in list(progress.under_way.items()):
             if await self._is_active(run_id):
                 continue
             del progress.under_way[run_id]
-            run = await self._find_run(run_id)
-            status = run.state.value if run is not None else "interrupted"
-            end = event(run_id, END_EVENT, orjson.dumps({"status": status}), graph_id=last.graph_id)
-            end.seq = last.seq
+            run, thread = await self._find_run(run_id), await self._thread(thread_id)
+            told = {
+                "status": run.state.value if run is not None else RunState.INTERRUPTED.value,
+                "paused": bool(_pending(thread)),
+                "error": orjson.loads(thread.error_json or b"null"),
+            }
+            end = event(run_id, END_EVENT, orjson.dumps(told), graph_id=first.graph_id)
+            end.seq = first.seq
             if (seen := shown(end)) is not None and progress.wanted.admits(seen):
                 ends.append(seen)
         return ends
 
-    async def _waiting_requests(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
-        """What a paused thread asks for, when the events that told of it are not kept any more.
+    async def _untold_requests(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
+        """What a paused thread asks for and the log does not tell, because its events are not kept (any more).
 
         A client that comes back after a weekend learns of it from nothing else. The number of these events is that of
         the last one that the thread has had: who has seen that, has seen them.
         """
-        pending = await self._pending(thread_id)
-        run = await self._last_run(thread_id) if pending else None
-        if run is None:
+        pending = _pending(await self._thread(thread_id))
+        run = await self._last_run(thread_id) if pending.keys() - progress.requests else None
+        if run is None or run.state.active:
             return []
         count = await self._events.count(thread_id)
         if progress.since and progress.since >= count:
             return []
-        about = event(run.run_id, "", b"", graph_id=run.graph_id)
+        about = event(run.run_id, REQUEST, b"", graph_id=run.graph_id)
         about.seq = count
-        at = int(run.updated_at.timestamp() * 1000)
+        about.timestamp_ms = at = int(run.updated_at.timestamp() * 1000)
         told = [root_lifecycle(about, "running", at=at)]
-        for interrupt in pending:
-            about.name, about.timestamp_ms = REQUEST, at
-            about.data_json = orjson.dumps({"interrupt_id": interrupt["id"], "payload": interrupt["value"]})
+        for interrupt_id in pending.keys() - progress.requests:
+            about.data_json = orjson.dumps({"interrupt_id": interrupt_id, "payload": pending[interrupt_id]})
             if (seen := shown(about)) is not None:
                 told.append(seen)
         told.append(root_lifecycle(about, "interrupted", at=at))
         return [each for each in told if progress.wanted.admits(each)]
 
-    async def _pending(self, thread_id: str) -> list[dict[str, object]]:
+    async def _thread(self, thread_id: str) -> threads_pb2.Thread:
+        """The thread; an empty one if there is none, or nobody can tell in time: it only adds to what the log says."""
         try:
-            thread = await self._threads.GetThread(
-                threads_pb2.GetThreadRequest(thread_id=thread_id), wait_for_ready=True
+            return await self._threads.GetThread(
+                threads_pb2.GetThreadRequest(thread_id=thread_id), timeout=THREAD_SECONDS
             )
         except grpc.aio.AioRpcError as error:
-            if reason_of(error) == "THREAD_NOT_FOUND":
-                return []
-            raise
-        by_task: dict[str, list[dict[str, object]]] = orjson.loads(thread.interrupts_json or b"{}")
-        return [interrupt for of_task in by_task.values() for interrupt in of_task]
+            if reason_of(error) != "THREAD_NOT_FOUND":
+                log.warning("thread_not_read", thread_id=thread_id, error=error.details())
+            return threads_pb2.Thread()
+
+
+def _pending(thread: threads_pb2.Thread) -> dict[str, object]:
+    """What the thread asks for, by the ids of its interrupts."""
+    by_task: dict[str, list[dict[str, object]]] = orjson.loads(thread.interrupts_json or b"{}")
+    return {str(each["id"]): each["value"] for of_task in by_task.values() for each in of_task}
 
 
 def _is_request(each: runs_pb2.Event) -> bool:
