@@ -3,7 +3,8 @@
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 SIGNAL_SECONDS = 0.1
 # So long a stream waits to learn what its thread asks for.
 THREAD_SECONDS = 3.0
-# A run that began so recently may be the one that a client has started.
+# A run that ended so recently may be the one that a client has started, or followed before its connection broke.
 RECENT_SECONDS = 2.0
 
 
@@ -48,8 +49,9 @@ class _Progress:
 
     wanted: ProtocolFilter
     since: int
-    # Runs that have begun and not ended, as far as the stream has come; the first event of each.
-    under_way: dict[str, runs_pb2.Event] = field(default_factory=dict)
+    # Runs that have not ended, as far as the stream has come, and those that clients know to have begun.
+    under_way: set[str]
+    begun: set[str]
     # Ids of the requests that were told.
     requests: set[str] = field(default_factory=set)
 
@@ -58,9 +60,12 @@ class _Progress:
         given = []
         for each in events:
             if each.name == END_EVENT:
-                self.under_way.pop(each.run_id, None)
+                self.under_way.discard(each.run_id)
             elif each.name == "metadata":
-                self.under_way[each.run_id] = each
+                if each.run_id in self.begun:  # another attempt
+                    continue
+                self.under_way.add(each.run_id)
+                self.begun.add(each.run_id)
             elif _is_request(each):
                 self.requests.add(orjson.loads(each.data_json)["interrupt_id"])
             if each.seq > self.since and (seen := shown(each)) is not None and self.wanted.admits(seen):
@@ -97,15 +102,16 @@ class ProtocolStreams:
             begin = EventId.parse(continue_after)
             await subscription.start(begin or START)
             yield Delivery(subscription.position or START, [], live=False)
-            if begin is None and since > await self._events.count(thread_id):
+            if begin is None and since > await self.position(thread_id):
                 since = 0
-            progress = _Progress(wanted, since)
             replay, last = None, None
+            if begin is None and not since and wanted.signals_only:
+                await asyncio.sleep(SIGNAL_SECONDS)
+            newest = await self._newest(thread_id)
+            # After the log was looked at, so that they know of every run that is in it.
+            active = await self._active_runs(thread_id)
+            progress = _Progress(wanted, since, set(active), set(active) if begin is not None else set())
             if begin is None:
-                if not since and wanted.signals_only:
-                    await asyncio.sleep(SIGNAL_SECONDS)
-                newest = await self._events.newest(thread_id)
-                # After the log was looked at, so that it knows of every run that is in it.
                 last = None if since else await self._last_run(thread_id)
                 replay = Replay(newest, await self._past(thread_id, wanted, last, last_run_only=last_run_only))
                 if newest == START:
@@ -122,11 +128,11 @@ class ProtocolStreams:
                 if replay is not None:
                     kept = await self._unanswered(thread_id, await replay.of(fresh), last)
                 given = progress.take(kept)
-                if now() >= ask_at:  # a wake-up without events is no silence
+                if not fresh and now() >= ask_at:  # a wake-up without events is no silence
                     given = await self._lost_ends(thread_id, progress)
                     ask_at = now() + SILENCE_SECONDS
                 # Nothing left to read: the log may have expired in the meantime.
-                if replay is not None and (position >= replay.until or not (fresh or subscription.behind)):
+                if replay is not None and (position >= replay.until or (not fresh and subscription.is_current)):
                     replay = None
                     yield Delivery(position, given + await self._untold_requests(thread_id, progress), live=True)
                 elif given:
@@ -147,10 +153,12 @@ class ProtocolStreams:
 
     async def position(self, thread_id: str) -> int:
         """Number of the last event that the thread has had. Raises Unavailable while Redis is down."""
-        try:
+        with _asking_redis():
             return await self._events.count(thread_id)
-        except (RedisError, OSError) as error:
-            raise Unavailable("Redis does not answer at the moment") from error
+
+    async def _newest(self, thread_id: str) -> EventId:
+        with _asking_redis():
+            return await self._events.newest(thread_id)
 
     async def _past(
         self, thread_id: str, wanted: ProtocolFilter, last: Run | None, *, last_run_only: bool
@@ -176,7 +184,7 @@ class ProtocolStreams:
 
     async def _concerns(self, thread_id: str, ended: Run) -> bool:
         """Whether a client that has just come to wait for the end of a run may mean this one."""
-        recent = (datetime.now(UTC) - ended.created_at).total_seconds() < RECENT_SECONDS
+        recent = (datetime.now(UTC) - ended.updated_at).total_seconds() < RECENT_SECONDS
         return recent or bool(_pending(await self._thread(thread_id)))
 
     async def _is_resumable(self, run_id: str) -> bool:
@@ -186,18 +194,19 @@ class ProtocolStreams:
     async def _lost_ends(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
         """Ends of runs that Redis has lost. Nobody would tell the client of them."""
         ends = []
-        for run_id, first in list(progress.under_way.items()):
+        for run_id in sorted(progress.under_way):
             if await self._is_active(run_id):
                 continue
-            del progress.under_way[run_id]
+            progress.under_way.discard(run_id)
             run, thread = await self._find_run(run_id), await self._thread(thread_id)
             told = {
                 "status": run.state.value if run is not None else RunState.INTERRUPTED.value,
+                "at": int((run.updated_at if run is not None else datetime.now(UTC)).timestamp() * 1000),
                 "paused": bool(_pending(thread)),
                 "error": orjson.loads(thread.error_json or b"null"),
             }
-            end = event(run_id, END_EVENT, orjson.dumps(told), graph_id=first.graph_id)
-            end.seq = first.seq
+            end = event(run_id, END_EVENT, orjson.dumps(told), graph_id=run.graph_id if run is not None else "")
+            end.seq = await self.position(thread_id)
             if (seen := shown(end)) is not None and progress.wanted.admits(seen):
                 ends.append(seen)
         return ends
@@ -212,7 +221,7 @@ class ProtocolStreams:
         run = await self._last_run(thread_id) if pending.keys() - progress.requests else None
         if run is None or run.state.active:
             return []
-        count = await self._events.count(thread_id)
+        count = await self.position(thread_id)
         if progress.since and progress.since >= count:
             return []
         about = event(run.run_id, REQUEST, b"", graph_id=run.graph_id)
@@ -236,6 +245,15 @@ class ProtocolStreams:
             if reason_of(error) != "THREAD_NOT_FOUND":
                 log.warning("thread_not_read", thread_id=thread_id, error=error.details())
             return threads_pb2.Thread()
+
+
+@contextmanager
+def _asking_redis() -> Iterator[None]:
+    """Who asks may ask again."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise Unavailable("Redis does not answer at the moment") from error
 
 
 def _pending(thread: threads_pb2.Thread) -> dict[str, object]:
