@@ -1,4 +1,4 @@
-"""What the thread-streaming protocol shows of the log, by which ids clients know it, and which events a client wants."""
+"""What the thread-streaming protocol shows of the log, by which ids clients know it, and what of it a client wants."""
 
 import orjson
 import pytest
