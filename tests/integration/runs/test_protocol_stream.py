@@ -20,6 +20,7 @@ SIGNALS = ("lifecycle", "input")
 AT = 1_700_000_000_000
 PATIENCE_SECONDS = 20.0
 SOON_SECONDS = 0.2
+SUCCESS, ERROR = executors_pb2.Outcome.RESULT_SUCCESS, executors_pb2.Outcome.RESULT_ERROR
 LAST_RUN = runs_pb2.REPLAY_LAST_RUN
 # Fields of the outcome of a run that asks for nothing.
 RESTING = {"values_json": b"{}", "interrupts_json": b"{}"}
@@ -199,7 +200,7 @@ async def test_an_event_of_several_selections_comes_once(system, executor, threa
 async def test_the_graph_of_a_run_is_told(system, executor, thread_id):
     run = await system.create(thread_id, stream_resumable=True)
     assignment = await executor.assignment()
-    await executor.finish(assignment, result=executors_pb2.Outcome.RESULT_ERROR, error_json=b'{"message":"bad value"}')
+    await executor.finish(assignment, result=ERROR, error_json=b'{"message":"bad value"}')
     end = (await past(system, thread_id, "lifecycle"))[-1]
     assert orjson.loads(end.data_json) == {"event": "failed", "graph_name": "echo", "error": "bad value"}
     assert end.event_id == f"synth:{run.run_id}:lc||failed"
@@ -294,7 +295,7 @@ LOST_NUMBERS = (
 )
 
 
-@pytest.mark.xfail(strict=True, reason=LOST_NUMBERS)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=LOST_NUMBERS)
 async def test_numbers_go_on_after_the_log_has_expired(system, executor, thread_id):
     await run_once(system, executor, thread_id, values(1))
     await expire(system, thread_id)
@@ -306,7 +307,7 @@ async def test_numbers_go_on_after_the_log_has_expired(system, executor, thread_
     call.cancel()
 
 
-@pytest.mark.xfail(strict=True, reason=LOST_NUMBERS)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=LOST_NUMBERS)
 async def test_numbers_of_other_runs_outlive_the_log_too(system, executor, thread_id):
     await run_once(system, executor, thread_id, values(1))
     await run_once(system, executor, thread_id, ("values", {"n": 1}), resumable=False)
@@ -536,6 +537,21 @@ async def test_after_what_a_paused_thread_waits_for_the_stream_goes_on(system, e
     call.cancel()
 
 
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="ProtocolStreams._waiting_requests gives every request the namespace of the root: a client that has seen it"
+    " under its subgraph takes it for another one, and answers with a namespace that was not asked for",
+)
+async def test_a_request_of_a_subgraph_stays_the_same_without_the_log(system, executor, thread_id):
+    ((_, *request),) = asks("i1")
+    await run_once(system, executor, thread_id, ("input.requested|child:1", *request), **waiting_for("i1"))
+    (original,) = await past(system, thread_id, "input")
+    await expire(system, thread_id)
+    (again,) = await past(system, thread_id, "input")
+    assert (again.event_id, list(again.namespace)) == (original.event_id, ["child:1"])
+
+
 async def test_who_has_seen_the_last_event_knows_what_a_paused_thread_waits_for(system, executor, thread_id):
     await paused_run(system, executor, thread_id, "i1")
     await expire(system, thread_id)
@@ -579,19 +595,16 @@ async def test_a_cancelled_run_ends_interrupted(system, executor, thread_id, act
     call.cancel()
 
 
-async def ended_unheard(system, executor, thread_id, **outcome):
+async def ended_unheard(system, executor, thread_id, result=SUCCESS, **outcome):
     """A run whose begin Redis has told of and whose end it has not."""
     run = await system.create(thread_id, stream_resumable=True)
     assignment = await executor.assignment()
     async with executor.reporting(assignment) as report:
         await report.send(values(1))
         await lose_what_comes(system, thread_id)
-        await report.send_outcome(executors_pb2.Outcome(**(RESTING | outcome)))
+        await report.send_outcome(executors_pb2.Outcome(result=result, **(RESTING | outcome)))
         await report.outcome_acked()
     return run.run_id
-
-
-SUCCESS, ERROR = executors_pb2.Outcome.RESULT_SUCCESS, executors_pb2.Outcome.RESULT_ERROR
 
 
 @pytest.mark.parametrize(("result", "end"), [(SUCCESS, "completed"), (ERROR, "failed")])
@@ -653,6 +666,7 @@ async def test_a_silent_run_goes_on(system, executor, thread_id, impatient):
 
 @pytest.mark.xfail(
     strict=True,
+    raises=AssertionError,
     reason="ProtocolStreams._lost_ends knows the run's state only: a run that paused is told as `completed`",
 )
 async def test_a_lost_end_of_a_paused_run_is_told_as_such(system, executor, thread_id, impatient):
@@ -665,6 +679,7 @@ async def test_a_lost_end_of_a_paused_run_is_told_as_such(system, executor, thre
 
 @pytest.mark.xfail(
     strict=True,
+    raises=AssertionError,
     reason="ProtocolStreams._lost_ends gives neither `at` nor an id to take a moment from: it happened in 1970",
 )
 async def test_a_lost_end_has_its_moment(system, executor, thread_id, impatient):
@@ -707,6 +722,7 @@ async def blocked(system):
 
 @pytest.mark.xfail(
     strict=True,
+    raises=AssertionError,
     reason="ProtocolStreams.follow: after a look into Postgres or the threads service that takes as long as a silence,"
     " `given = await self._lost_ends(…)` replaces the events that were read, which then never come",
 )
@@ -719,6 +735,28 @@ async def test_a_slow_look_into_postgres_loses_no_events(system, executor, threa
             await blocked(system)  # asks whether the run is resumable
             await asyncio.sleep(2 * SOON_SECONDS)
         assert told(await replayed(call)) == LIFE[1:]
+    finally:
+        call.cancel()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="ProtocolStreams.follow: a log that could not be read looks like one that is at its end (`not (fresh or"
+    " subscription.behind)`): the stream is called live, and all of the past comes, as if it were new",
+)
+async def test_redis_that_fails_in_a_replay_does_not_end_it(start_system):
+    system = await start_system(redis_timeout_seconds=0.3)
+    executor, thread_id = await system.executor().attach(), await system.thread()
+    await run_once(system, executor, thread_id, ("values", {"n": 1}), resumable=False)
+    await run_once(system, executor, thread_id, values(2))
+    call = follow(system, thread_id, "values")
+    try:
+        async with system.sql.transaction():
+            await system.sql.execute("LOCK TABLE runs.run IN ACCESS EXCLUSIVE MODE")
+            await blocked(system)  # the log has been looked at, and is to be read next
+            await system.redis.execute_command("CLIENT", "PAUSE", "700", "ALL")
+        assert told(await replayed(call)) == [("values", 2)]
     finally:
         call.cancel()
 

@@ -104,6 +104,7 @@ def test_values_of_other_runs_without_interrupts_are_not_touched(data_json):
 
 @pytest.mark.xfail(
     strict=True,
+    raises=AttributeError,
     reason="protocol_view._without_interrupts takes every state that has the text in it for an object:"
     " a state that is a list ends the stream of its thread with an AttributeError, at every replay again",
 )
