@@ -30,7 +30,7 @@ from langgraph.stream import (
     TasksTransformer,
     UpdatesTransformer,
 )
-from langgraph.types import interrupt
+from langgraph.types import Send, interrupt
 from threadmill_runs.executor.graphs.config_file import read_config
 from threadmill_runs.executor.graphs.errors import GraphFailed
 from threadmill_runs.executor.graphs.registry import GraphRegistry
@@ -163,7 +163,36 @@ async def test_a_failed_subgraph_tells_no_more_than_its_run(node, error, message
     ]
 
 
-async def test_a_failure_that_the_graph_survives_is_masked():
+async def test_a_graph_that_a_node_calls_is_told_under_the_nodes_name():
+    inner = build(first=first).compile(name="inner")
+
+    async def caller(state):
+        return {"log": (await inner.ainvoke({"log": []}))["log"]}
+
+    told = only(await frames_of(compiled(caller=caller)), "lifecycle")
+    assert [(path, data["event"], data["graph_name"]) for _, path, data in told] == [
+        (["caller"], "started", "caller"),
+        (["caller"], "completed", "caller"),
+    ]
+
+
+async def test_tasks_of_one_node_are_told_apart():
+    def spread(state):
+        return [Send("child", {"log": [n]}) for n in range(2)]
+
+    builder = StateGraph(State).add_node("child", build(first=first).compile())
+    graph = builder.add_conditional_edges(START, spread, ["child"]).compile(checkpointer=InMemorySaver())
+    run = protocol_run(graph)
+    await run.run({"log": []}, CONFIG, {})
+    told = [
+        (each.name, orjson.loads(each.data_json)["event"]) for each in run.outbox.take() if "lifecycle" in each.name
+    ]
+    names = {name for name, _ in told}
+    assert len(names) == 2
+    assert sorted(told) == sorted((name, event) for name in names for event in ("started", "completed"))
+
+
+async def test_a_failure_that_the_node_survives_is_none():
     inner = build(fail=fail).compile()
 
     async def careful(state):
@@ -173,9 +202,8 @@ async def test_a_failure_that_the_graph_survives_is_masked():
             return {"log": ["survived"]}
 
     frames = await frames_of(compiled(careful=careful))
-    assert frames[-1] != ("values", [], {"log": []})
-    errors = [data["error"] for _, _, data in only(frames, "lifecycle") if data["event"] == "failed"]
-    assert set(errors) <= {MASKED}
+    assert [data["event"] for _, _, data in only(frames, "lifecycle")] == ["started", "completed"]
+    assert frames[-1] == ("values", [], {"log": ["survived"]})
 
 
 def test_what_subgraphs_failed_of_is_told_once_with_the_error_of_the_run():
