@@ -102,12 +102,6 @@ def test_values_of_other_runs_without_interrupts_are_not_touched(data_json):
     assert shown(event("values", data_json)).data_json == data_json
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AttributeError,
-    reason="protocol_view._without_interrupts takes every state that has the text in it for an object:"
-    " a state that is a list ends the stream of its thread with an AttributeError, at every replay again",
-)
 def test_values_need_not_be_an_object():
     assert shown(event("values", ["__interrupt__"])).data_json == b'["__interrupt__"]'
 

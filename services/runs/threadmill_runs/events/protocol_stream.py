@@ -49,9 +49,12 @@ class _Progress:
 
     wanted: ProtocolFilter
     since: int
-    # Runs that have not ended, as far as the stream has come, and those that clients know to have begun.
+    # Runs that have not ended, as far as the stream has come.
     under_way: set[str]
-    begun: set[str]
+    # The client has seen what was before.
+    continues: bool
+    # Runs whose begin was told.
+    begun: set[str] = field(default_factory=set)
     # Ids of the requests that were told.
     requests: set[str] = field(default_factory=set)
 
@@ -62,7 +65,8 @@ class _Progress:
             if each.name == END_EVENT:
                 self.under_way.discard(each.run_id)
             elif each.name == "metadata":
-                if each.run_id in self.begun:  # another attempt
+                first = orjson.loads(each.data_json)["attempt"] == 1
+                if each.run_id in self.begun or (self.continues and not first):
                     continue
                 self.under_way.add(each.run_id)
                 self.begun.add(each.run_id)
@@ -110,7 +114,7 @@ class ProtocolStreams:
             newest = await self._newest(thread_id)
             # After the log was looked at, so that they know of every run that is in it.
             active = await self._active_runs(thread_id)
-            progress = _Progress(wanted, since, set(active), set(active) if begin is not None else set())
+            progress = _Progress(wanted, since, set(active), continues=begin is not None)
             if begin is None:
                 last = None if since else await self._last_run(thread_id)
                 replay = Replay(newest, await self._past(thread_id, wanted, last, last_run_only=last_run_only))
@@ -228,7 +232,7 @@ class ProtocolStreams:
         about.seq = count
         about.timestamp_ms = at = int(run.updated_at.timestamp() * 1000)
         told = [root_lifecycle(about, "running", at=at)]
-        for interrupt_id in pending.keys() - progress.requests:
+        for interrupt_id in (each for each in pending if each not in progress.requests):
             about.data_json = orjson.dumps({"interrupt_id": interrupt_id, "payload": pending[interrupt_id]})
             if (seen := shown(about)) is not None:
                 told.append(seen)

@@ -122,8 +122,11 @@ def _tool_message(namespace: tuple[str, ...], data: Mapping[str, Any], now: int)
         return
     output, call_id = data.get("output"), data["tool_call_id"]
     message_id = output.id if isinstance(output, ToolMessage) else None
-    content = output.content if isinstance(output, ToolMessage) else output
-    text = content if isinstance(content, str) else encode(content).decode()
+    text = output
+    if isinstance(output, ToolMessage):
+        text = output.content if isinstance(output.content, str) else encode(output.content).decode()
+    if not isinstance(text, str):
+        return
     block = {"type": "text", "text": text}
     name = _name("messages", (*namespace, f"tools:{call_id}"))
     for event in (
