@@ -65,6 +65,7 @@ class Connection(HttpToolsProtocol):
         self._between_requests = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._refusal: tuple[HTTPStatus, str] | None = None
+        self._upgraded = False
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -85,6 +86,8 @@ class Connection(HttpToolsProtocol):
         if asks:
             self._head_bytes += len(data)
         super().data_received(_with_known_method(data) if self._between_requests else data)
+        if self._upgraded:
+            return
         if self.transport.is_closing() or not (self.cycle is None or self.cycle.response_complete):
             return
         if self._head_bytes > self._limits.head_bytes:
@@ -124,11 +127,12 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """The head asks for a WebSocket, which has a protocol and time-outs of its own."""
+        """The head asks for a WebSocket, which has a protocol and time-outs of its own (`websockets`)."""
         self._unset_keepalive_if_required()
         if self._refusal is not None:
             self._refuse(*self._refusal)
         else:
+            self._upgraded = True
             super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:

@@ -54,8 +54,8 @@ class Following:
         while True:
             try:
                 while (message := await self._call.read()) is not grpc.aio.EOF:
-                    if events := message_events(message):
-                        self._position, failures = events[-1].id or self._position, 0
+                    if position := position_of(message):
+                        self._position, failures = position, 0
                     yield message
                 return
             except grpc.aio.AioRpcError as error:
@@ -69,6 +69,13 @@ class Following:
     def cancel(self) -> None:
         """Ends it."""
         self._call.cancel()
+
+
+def position_of(message: Any) -> str:
+    """How far a stream has come with this message, as an event id; empty if the message does not say."""
+    events = message_events(message)
+    position: str = getattr(message, "position", "") or (events[-1].id if events else "")
+    return position
 
 
 def message_events(message: Any) -> Any:

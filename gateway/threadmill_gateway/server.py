@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from threadmill_gateway.connections import connections, limits_of
 from threadmill_gateway.settings import GatewaySettings
 
 BACKLOG = 2048
+# A command is parsed on the loop that serves everybody.
+SOCKET_MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 
 
 class Server(uvicorn.Server):
@@ -43,11 +45,15 @@ class _Unfounded(logging.Filter):
         return not str(record.msg).startswith("ASGI callable returned without completing")
 
 
-def _socket(**given: Any) -> asyncio.Protocol:
-    """A WebSocket's protocol, of a module that takes 2 MB and is loaded with the first one."""
-    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol  # noqa: PLC0415 - as said
+def _sockets(settings: GatewaySettings) -> Callable[..., asyncio.Protocol]:
+    """What uvicorn makes a WebSocket with."""
 
-    return WebSocketsSansIOProtocol(**given)
+    def make(**given: Any) -> asyncio.Protocol:
+        from threadmill_gateway.websockets import Socket  # noqa: PLC0415 - loaded with the first one
+
+        return Socket(settings.http_stall_timeout_seconds, **given)
+
+    return make
 
 
 def make_server(app: ASGIApp, settings: GatewaySettings, closing: asyncio.Event) -> Server:
@@ -59,8 +65,9 @@ def make_server(app: ASGIApp, settings: GatewaySettings, closing: asyncio.Event)
         app,
         http=connections(limits_of(settings)),  # type: ignore[arg-type]  # only ever called
         loop="none",  # the process has one: `lifecycle`
-        ws=_socket,  # type: ignore[arg-type]  # only ever called
-        ws_max_size=settings.http_max_request_body_bytes,
+        ws=_sockets(settings),  # type: ignore[arg-type]  # only ever called
+        ws_max_size=min(settings.http_max_request_body_bytes, SOCKET_MESSAGE_MAX_BYTES),
+        ws_per_message_deflate=False,  # packs and unpacks on the loop that serves everybody
         lifespan="off",
         log_config=None,
         access_log=False,

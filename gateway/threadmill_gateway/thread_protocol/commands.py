@@ -278,8 +278,9 @@ def _object(value: Any, name: str) -> dict[str, Any]:
 
 def _strategy(params: Params) -> str:
     for name in ("multitaskStrategy", "multitask_strategy"):
-        if (given := params.get(name)) in STRATEGIES:
-            return str(given)
+        given = params.get(name)
+        if isinstance(given, str) and given in STRATEGIES:
+            return given
     return "enqueue"
 
 

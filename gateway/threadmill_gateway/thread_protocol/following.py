@@ -20,18 +20,51 @@ SIGNAL_SECONDS = 0.06
 SETTLING_SECONDS = 0.2
 
 
+class ThreadFollowing(Following):
+    """What comes of a thread.
+
+    While the past is being sent, another replica is asked for all of it again, because it decides what of the past the
+    client gets; what has been sent is left out.
+    """
+
+    def __init__(self, call: Call, gateway: Gateway, question: runs_pb2.FollowThreadRequest, position: str) -> None:
+        super().__init__(call, self._rejoined, position)
+        self._gateway = gateway
+        self._question = question
+        self._live = bool(question.continue_after)
+        self._sent = ""
+
+    def _rejoined(self, position: str) -> Call:
+        again = runs_pb2.FollowThreadRequest()
+        again.CopyFrom(self._question)
+        if self._live:
+            again.continue_after = position
+        else:
+            self._sent = position
+        clients = self._gateway.clients
+        return clients.follow(clients.runs.FollowThread, again, again=True)
+
+    async def messages(self) -> AsyncIterator[runs_pb2.FollowThreadResponse]:
+        """What comes; raises as Following."""
+        async for message in super().messages():
+            if self._sent:
+                fresh = [event for event in message.batch.events if order(event.id) > order(self._sent)]
+                del message.batch.events[:]
+                message.batch.events.extend(fresh)
+            if message.live:
+                self._live, self._sent = True, ""
+            yield message
+
+
 async def follow_thread(gateway: Gateway, question: runs_pb2.FollowThreadRequest) -> Following:
     """A stream of a thread that has begun, and outlasts the replica behind it. Raises the service's errors."""
-    method = gateway.clients.runs.FollowThread
+    call, first = await begin(gateway, gateway.clients.runs.FollowThread, question)
+    return ThreadFollowing(call, gateway, question, first.position)
 
-    def rejoin(position: str) -> Call:
-        again = runs_pb2.FollowThreadRequest()
-        again.CopyFrom(question)
-        again.continue_after = position
-        return gateway.clients.follow(method, again, again=True)
 
-    call, first = await begin(gateway, method, question)
-    return Following(call, rejoin, first.position)
+def order(position: str) -> tuple[int, ...]:
+    """By which positions in a log compare; what is in no log comes first."""
+    return tuple(int(part) for part in position.split("-")) if position else ()
 
 
 class Pace:

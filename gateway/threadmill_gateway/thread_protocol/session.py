@@ -5,8 +5,8 @@ subscriptions change, that call ends at an event; what is kept of the new one up
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 import grpc
@@ -22,13 +22,14 @@ from threadmill_gateway.errors import problem_of
 from threadmill_gateway.responses import Following
 from threadmill_gateway.thread_protocol.commands import Commands, checked_selection, checked_subscription
 from threadmill_gateway.thread_protocol.envelopes import CommandFailed, event_json, failure, no_command, success
-from threadmill_gateway.thread_protocol.following import Events, Pace, follow_thread
+from threadmill_gateway.thread_protocol.following import Pace, follow_thread, order
 from threadmill_gateway.thread_protocol.subscribing import count_of
 from threadmill_gateway.thread_protocol.tree import tree_of
 
 log = structlog.get_logger(__name__)
 
 Params = Mapping[str, Any]
+INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
 TEXT_ONLY = 1003
 LIFECYCLE = runs_pb2.Selection(channels=["lifecycle"])
@@ -71,6 +72,9 @@ class Session:
                 await self._send(await self._answer(message["text"]))
         except (WebSocketDisconnect, OSError):  # in the middle of an answer
             return
+        except Exception:  # the top of a conversation: logged in full, and told as a number
+            log.exception("socket_failed", thread_id=self._thread_id)
+            await self._hang_up(INTERNAL_ERROR)
         finally:
             await self._pause()
 
@@ -85,18 +89,25 @@ class Session:
         if (wrong := no_command(command)) is not None:
             return wrong
         given = command.get("params")
-        params = given if isinstance(given, dict) else {}
-        handler = self._handlers.get(command["method"])
         try:
-            if handler is None:
-                result = (await self._commands.carry_out(command["method"], params)).result
-            else:
-                result = await handler(params)
+            result = await self._carry_out(command["method"], given if isinstance(given, dict) else {})
         except CommandFailed as failed:
             return failure(command["id"], failed)
-        except grpc.aio.AioRpcError as error:
-            return failure(command["id"], CommandFailed("unknown_error", problem_of(error)["message"]))
         return success(command["id"], result, self._seq)
+
+    async def _carry_out(self, method: str, params: Params) -> dict[str, Any]:
+        """The result of a command. Raises CommandFailed."""
+        handler = self._handlers.get(method)
+        if handler is None:
+            return (await self._commands.carry_out(method, params)).result
+        try:
+            return await handler(params)
+        except grpc.aio.AioRpcError as error:
+            raise CommandFailed("unknown_error", problem_of(error)["message"]) from error
+        except HTTPException as error:
+            raise CommandFailed("unknown_error", f"{error.status_code}: {error.detail}") from error
+        except TimeoutError as error:
+            raise CommandFailed("unknown_error", "504: Gateway Timeout") from error
 
     async def _subscribe(self, params: Params) -> dict[str, Any]:
         selection = checked_selection("subscription.subscribe", params)
@@ -123,31 +134,40 @@ class Session:
         """Sends what is kept of a new subscription, and from then on what comes."""
         await self._pause()
         try:
-            # The first subscription gets the whole past, later ones what may still concern them.
-            replay = runs_pb2.REPLAY_LAST_RUN if self._selections else runs_pb2.REPLAY_UNSPECIFIED
-            kept, position = await self._kept(selection, since=since, replay=replay)
-            if self._selections:
-                # What comes after, comes after what the other subscriptions have still to get.
-                kept = [event for event in kept if _order(event.id) <= _order(self._position)]
-            else:
-                self._position = position
-            for event in kept:
-                await self._tell(event)
+            # The first subscription gets the whole past, later ones what may still concern them; and what comes after
+            # the others' position, comes after what they have still to get.
+            later = bool(self._selections)
+            replay = runs_pb2.REPLAY_LAST_RUN if later else runs_pb2.REPLAY_UNSPECIFIED
+            position, count = self._position, 0
+            async with aclosing(self._kept(selection, since=since, replay=replay)) as kept:
+                async for message in kept:
+                    for event in message.batch.events:
+                        if not later or order(event.id) <= order(position):
+                            await self._tell(event)
+                            count += 1
+                    if not later:
+                        self._position = message.position
             self._selections[subscription_id] = selection
         finally:
             self._go_on()
-        return {"subscription_id": subscription_id, "replayed_events": len(kept)}
+        return {"subscription_id": subscription_id, "replayed_events": count}
 
-    async def _kept(self, selection: runs_pb2.Selection, **how: Any) -> tuple[Events, str]:
-        """What is kept of a selection, and how far that goes."""
+    async def _kept(
+        self, selection: runs_pb2.Selection, **how: Any
+    ) -> AsyncGenerator[runs_pb2.FollowThreadResponse, None]:
+        """What is kept of a selection. Raises the service's errors, and TimeoutError if it hangs."""
+        seconds = self._gateway.settings.call_timeout_seconds
         following = await follow_thread(self._gateway, self._question([selection], **how))
-        kept: Events = []
         try:
-            async for message in following.messages():
-                kept.extend(message.batch.events)
+            messages = following.messages()
+            while True:
+                async with asyncio.timeout(seconds):
+                    message = await anext(messages)
+                yield message
                 if message.live:
-                    return kept, message.position
-            raise CommandFailed("unknown_error", "503: Service Unavailable")
+                    return
+        except StopAsyncIteration as error:
+            raise CommandFailed("unknown_error", "503: Service Unavailable") from error
         finally:
             following.cancel()
 
@@ -179,9 +199,17 @@ class Session:
         except (grpc.aio.AioRpcError, HTTPException) as error:
             text = problem_of(error)["message"] if isinstance(error, grpc.aio.AioRpcError) else error.detail
             log.warning("thread_events_broken", thread_id=self._thread_id, error=text)
-            with suppress(WebSocketDisconnect, OSError, RuntimeError):  # it may be closed already
+            await self._hang_up(TRY_AGAIN_LATER, text)
+        except Exception:  # the top of a task: nobody would hear of it
+            log.exception("thread_events_failed", thread_id=self._thread_id)
+            await self._hang_up(INTERNAL_ERROR)
+
+    async def _hang_up(self, code: int, text: str = "") -> None:
+        """Closes, with a word about it; the socket may be closed already."""
+        with suppress(WebSocketDisconnect, OSError, RuntimeError):
+            if text:
                 await self._send(failure(None, CommandFailed("unknown_error", text)))
-                await self._socket.close(TRY_AGAIN_LATER)
+            await self._socket.close(code)
 
     async def _forward(self, following: Following, pace: Pace) -> None:
         async for message in following.messages():
@@ -200,7 +228,8 @@ class Session:
 
     async def _tree(self, _: Params) -> dict[str, Any]:
         """The graphs of the thread's last run, and how far they are."""
-        tree = tree_of((await self._kept(LIFECYCLE, replay=runs_pb2.REPLAY_LAST_RUN))[0])
+        async with aclosing(self._kept(LIFECYCLE, replay=runs_pb2.REPLAY_LAST_RUN)) as kept:
+            tree = tree_of([event async for message in kept for event in message.batch.events])
         if tree is None:
             raise CommandFailed("no_such_run", "No active run is bound to this thread.")
         return {"tree": tree}
@@ -216,8 +245,3 @@ class Session:
             if asked is not None and asked != (answer.get("namespace") or []):
                 raise CommandFailed("no_such_interrupt", "Interrupt namespace does not match the pending interrupt.")
         return (await self._commands.carry_out("input.respond", params)).result
-
-
-def _order(position: str) -> tuple[int, ...]:
-    """By which positions in a log compare; what is in no log comes first."""
-    return tuple(int(part) for part in position.split("-")) if position else ()

@@ -52,7 +52,7 @@ if ARGV[12] ~= '0' then
 else
   redis.call('SET', KEYS[3], counted, 'XX', 'KEEPTTL')
 end
-local message = epoch .. ' ' .. ARGV[2] .. ' ' .. count .. ' ' .. ARGV[4]
+local message = 'c' .. count .. ' ' .. epoch .. ' ' .. ARGV[2] .. ' ' .. ARGV[4]
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], epoch .. '-' .. ARGV[3], 'm', message)
 -- A log that is too large loses its older half. What a trim by length takes is not counted, so `bytes` is an upper bound.
 local bytes = redis.call('HINCRBY', KEYS[2], 'bytes', #message)

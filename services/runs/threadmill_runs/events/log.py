@@ -206,14 +206,25 @@ class EventLog:
         found = EventId.parse(entries[0][0].decode()) if entries else None
         return found or START
 
-    async def count(self, thread_id: str) -> int:
-        """How many events the thread has had, as far as anybody remembers."""
+    async def newest_event(self, thread_id: str) -> runs_pb2.Event | None:
+        """The newest event; None for an empty log."""
+        async with asyncio.timeout(self._bounds.timeout_seconds):
+            entries: Any = await self._redis.xrevrange(LogKeys(thread_id).stream, count=1)
+        return decode(entries[0][1][b"m"])[-1][1] if entries else None
+
+    async def count(self, thread_id: str, *, remember: bool = False) -> int:
+        """How many events the thread has had, as far as anybody remembers.
+
+        `remember`: from now on the count outlives the log, whoever adds to it. Not of a thread without a log.
+        """
         keys = LogKeys(thread_id)
         async with asyncio.timeout(self._bounds.timeout_seconds):
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hget(keys.fence, "count")
             pipeline.get(keys.count)
             counts: list[bytes | None] = await pipeline.execute()
+            if remember and counts[0] is not None and counts[1] is None:
+                await self._redis.set(keys.count, counts[0], nx=True, ex=COUNT_SECONDS)
         return int(next((count for count in counts if count is not None), 0))
 
     async def read(self, thread_id: str, after: EventId, batches: int = FIRST_PAGE_BATCHES) -> "Page":
@@ -227,8 +238,14 @@ class EventLog:
 
 
 def decode(message: bytes) -> list[tuple[EventId, runs_pb2.Event]]:
-    """The events of one published message `<epoch> <first seq> <count> <EventBatch>`, with their ids and numbers."""
-    epoch, first_seq, count, payload = message.split(b" ", 3)
+    """The events of one message `c<count> <epoch> <first seq> <EventBatch>`, with their ids and numbers.
+
+    Of an older version, which did not count, messages begin with the epoch.
+    """
+    count = b"0"
+    if message.startswith(b"c"):
+        count, message = message[1:].split(b" ", 1)
+    epoch, first_seq, payload = message.split(b" ", 2)
     batch = runs_pb2.EventBatch.FromString(payload)
     return _number(batch.events, EventId(int(epoch), int(first_seq)), int(count))
 

@@ -53,28 +53,38 @@ class _Progress:
     under_way: set[str]
     # The client has seen what was before.
     continues: bool
-    # Runs whose begin was told.
+    # Runs whose begin the stream has come by.
     begun: set[str] = field(default_factory=set)
     # Ids of the requests that were told.
     requests: set[str] = field(default_factory=set)
+    # It could not be found out yet what the thread asks for besides.
+    owes_requests: bool = False
+    # Number of the last event.
+    seq: int = 0
 
-    def take(self, events: list[runs_pb2.Event]) -> list[runs_pb2.ProtocolEvent]:
-        """Of consecutive events, what the client wants to see."""
-        given = []
-        for each in events:
-            if each.name == END_EVENT:
-                self.under_way.discard(each.run_id)
-            elif each.name == "metadata":
-                first = orjson.loads(each.data_json)["attempt"] == 1
-                if each.run_id in self.begun or (self.continues and not first):
-                    continue
-                self.under_way.add(each.run_id)
-                self.begun.add(each.run_id)
-            elif _is_request(each):
-                self.requests.add(orjson.loads(each.data_json)["interrupt_id"])
-            if each.seq > self.since and (seen := shown(each)) is not None and self.wanted.admits(seen):
-                given.append(seen)
-        return given
+    def ended_before(self, event: runs_pb2.Event) -> set[str]:
+        """Runs that must have ended when this event came, though their ends did not: a thread has one run at a time."""
+        return self.under_way & self.begun - {event.run_id} if event.name == "metadata" else set()
+
+    def take(self, event: runs_pb2.Event) -> runs_pb2.ProtocolEvent | None:
+        """Of the next event, what the client wants to see."""
+        self.seq = event.seq or self.seq
+        if event.name == END_EVENT:
+            self.under_way.discard(event.run_id)
+        elif event.name == "metadata":
+            again = event.run_id in self.begun
+            self.under_way.add(event.run_id)
+            self.begun.add(event.run_id)
+            if again or (self.continues and orjson.loads(event.data_json)["attempt"] > 1):
+                return None
+        elif _is_request(event):
+            self.requests.add(orjson.loads(event.data_json)["interrupt_id"])
+        return self.shows(event) if event.seq > self.since else None
+
+    def shows(self, event: runs_pb2.Event) -> runs_pb2.ProtocolEvent | None:
+        """The event, if the client wants to see it."""
+        seen = shown(event)
+        return seen if seen is not None and self.wanted.admits(seen) else None
 
 
 class ProtocolStreams:
@@ -105,7 +115,7 @@ class ProtocolStreams:
         async with self._hub.subscribe(thread_id) as subscription:
             begin = EventId.parse(continue_after)
             await subscription.start(begin or START)
-            yield Delivery(subscription.position or START, [], live=False)
+            yield Delivery(subscription.position or START, [], live=begin is not None)
             if begin is None and since > await self.position(thread_id):
                 since = 0
             replay, last = None, None
@@ -113,8 +123,8 @@ class ProtocolStreams:
                 await asyncio.sleep(SIGNAL_SECONDS)
             newest = await self._newest(thread_id)
             # After the log was looked at, so that they know of every run that is in it.
-            active = await self._active_runs(thread_id)
-            progress = _Progress(wanted, since, set(active), continues=begin is not None)
+            under_way = await self._under_way(thread_id, continues=begin is not None)
+            progress = _Progress(wanted, since, under_way, continues=begin is not None)
             if begin is None:
                 last = None if since else await self._last_run(thread_id)
                 replay = Replay(newest, await self._past(thread_id, wanted, last, last_run_only=last_run_only))
@@ -123,17 +133,19 @@ class ProtocolStreams:
                     replay = None
             now = asyncio.get_running_loop().time
             ask_at = now() + SILENCE_SECONDS
+            remembered = False
             while True:
                 fresh = await subscription.next_events(max(0.01, ask_at - now()))
+                position = subscription.position or START
                 if fresh:
                     ask_at = now() + SILENCE_SECONDS
-                position = subscription.position or START
+                    remembered = remembered or await self._remember(thread_id)
                 kept = fresh
                 if replay is not None:
                     kept = await self._unanswered(thread_id, await replay.of(fresh), last)
-                given = progress.take(kept)
+                given = [seen for each in kept for seen in await self._told(thread_id, each, progress)]
                 if not fresh and now() >= ask_at:  # a wake-up without events is no silence
-                    given = await self._lost_ends(thread_id, progress)
+                    given = await self._overdue(thread_id, progress)
                     ask_at = now() + SILENCE_SECONDS
                 # Nothing left to read: the log may have expired in the meantime.
                 if replay is not None and (position >= replay.until or (not fresh and subscription.is_current)):
@@ -142,11 +154,38 @@ class ProtocolStreams:
                 elif given:
                     yield Delivery(position, given, live=replay is None)
 
+    async def _told(self, thread_id: str, each: runs_pb2.Event, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
+        """What the client gets to see of the next event, after the ends that should have come before it."""
+        given = [await self._made_up_end(thread_id, run_id, progress) for run_id in sorted(progress.ended_before(each))]
+        return [seen for seen in (*given, progress.take(each)) if seen is not None]
+
+    async def _remember(self, thread_id: str) -> bool:
+        """Events are counted for as long as clients may come back, from the first that one of them has seen."""
+        try:
+            await self._events.count(thread_id, remember=True)
+        except (RedisError, OSError):  # with the next events
+            return False
+        return True
+
+    async def _under_way(self, thread_id: str, *, continues: bool) -> set[str]:
+        """Runs of which an end is to come. Of a stream that goes on, one may have got lost before it did."""
+        active = set(await self._active_runs(thread_id))
+        last = await self._last_run(thread_id) if continues and not active else None
+        if last is not None:
+            with _asking_redis():
+                newest = await self._events.newest_event(thread_id)
+            if newest is not None and (newest.run_id, newest.name) != (last.run_id, END_EVENT):
+                active.add(last.run_id)
+        return active
+
     async def _unanswered(self, thread_id: str, past: list[runs_pb2.Event], last: Run | None) -> list[runs_pb2.Event]:
         """Past events without requests that have been answered since: clients would ask their users again."""
         if last is None or not any(_is_request(each) and each.run_id != last.run_id for each in past):
             return past
-        pending = _pending(await self._thread(thread_id))
+        thread = await self._thread(thread_id)
+        if thread is None:
+            return past
+        pending = _pending(thread)
         return [
             each
             for each in past
@@ -189,31 +228,41 @@ class ProtocolStreams:
     async def _concerns(self, thread_id: str, ended: Run) -> bool:
         """Whether a client that has just come to wait for the end of a run may mean this one."""
         recent = (datetime.now(UTC) - ended.updated_at).total_seconds() < RECENT_SECONDS
-        return recent or bool(_pending(await self._thread(thread_id)))
+        if recent:
+            return True
+        thread = await self._thread(thread_id)
+        return thread is None or bool(_pending(thread))
 
     async def _is_resumable(self, run_id: str) -> bool:
         run = await self._find_run(run_id)
         return run is not None and run.resumable
 
-    async def _lost_ends(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
-        """Ends of runs that Redis has lost. Nobody would tell the client of them."""
-        ends = []
-        for run_id in sorted(progress.under_way):
-            if await self._is_active(run_id):
-                continue
-            progress.under_way.discard(run_id)
-            run, thread = await self._find_run(run_id), await self._thread(thread_id)
-            told = {
-                "status": run.state.value if run is not None else RunState.INTERRUPTED.value,
-                "at": int((run.updated_at if run is not None else datetime.now(UTC)).timestamp() * 1000),
-                "paused": bool(_pending(thread)),
-                "error": orjson.loads(thread.error_json or b"null"),
-            }
-            end = event(run_id, END_EVENT, orjson.dumps(told), graph_id=run.graph_id if run is not None else "")
-            end.seq = await self.position(thread_id)
-            if (seen := shown(end)) is not None and progress.wanted.admits(seen):
-                ends.append(seen)
-        return ends
+    async def _overdue(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
+        """What should have come: ends that Redis has lost, and requests that could not be found out before."""
+        given = [
+            await self._made_up_end(thread_id, run_id, progress)
+            for run_id in sorted(progress.under_way)
+            if not await self._is_active(run_id)
+        ]
+        if progress.owes_requests:
+            given.extend(await self._untold_requests(thread_id, progress))
+        return [seen for seen in given if seen is not None]
+
+    async def _made_up_end(self, thread_id: str, run_id: str, progress: _Progress) -> runs_pb2.ProtocolEvent | None:
+        """The end of a run that is over, from what Postgres says. Clients know it from the real one by nothing."""
+        run, thread = await self._find_run(run_id), await self._thread(thread_id) or threads_pb2.Thread()
+        told = {
+            "status": run.state.value if run is not None else RunState.INTERRUPTED.value,
+            "at": int((run.updated_at if run is not None else datetime.now(UTC)).timestamp() * 1000),
+            "paused": bool(_pending(thread)),
+            "error": orjson.loads(thread.error_json or b"null"),
+        }
+        if run is not None and run.state.active:  # its end is about to come
+            return None
+        progress.under_way.discard(run_id)
+        end = event(run_id, END_EVENT, orjson.dumps(told), graph_id=run.graph_id if run is not None else "")
+        end.seq = progress.seq
+        return progress.shows(end)
 
     async def _untold_requests(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
         """What a paused thread asks for and the log does not tell, because its events are not kept (any more).
@@ -221,7 +270,9 @@ class ProtocolStreams:
         A client that comes back after a weekend learns of it from nothing else. The number of these events is that of
         the last one that the thread has had: who has seen that, has seen them.
         """
-        pending = _pending(await self._thread(thread_id))
+        thread = await self._thread(thread_id)
+        progress.owes_requests = thread is None
+        pending = _pending(thread or threads_pb2.Thread())
         run = await self._last_run(thread_id) if pending.keys() - progress.requests else None
         if run is None or run.state.active:
             return []
@@ -239,16 +290,17 @@ class ProtocolStreams:
         told.append(root_lifecycle(about, "interrupted", at=at))
         return [each for each in told if progress.wanted.admits(each)]
 
-    async def _thread(self, thread_id: str) -> threads_pb2.Thread:
-        """The thread; an empty one if there is none, or nobody can tell in time: it only adds to what the log says."""
+    async def _thread(self, thread_id: str) -> threads_pb2.Thread | None:
+        """The thread, an empty one if it does not exist; None if nobody can tell in time."""
         try:
             return await self._threads.GetThread(
                 threads_pb2.GetThreadRequest(thread_id=thread_id), timeout=THREAD_SECONDS
             )
         except grpc.aio.AioRpcError as error:
-            if reason_of(error) != "THREAD_NOT_FOUND":
-                log.warning("thread_not_read", thread_id=thread_id, error=error.details())
-            return threads_pb2.Thread()
+            if reason_of(error) == "THREAD_NOT_FOUND":
+                return threads_pb2.Thread()
+            log.warning("thread_not_read", thread_id=thread_id, error=error.details())
+            return None
 
 
 @contextmanager
