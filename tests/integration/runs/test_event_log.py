@@ -103,7 +103,7 @@ async def test_ids_increase_when_the_clock_of_redis_goes_back(log, redis, thread
     ahead = 9_000_000_000_000  # as if the events before had been written by a server whose clock was far ahead
     keys = LogKeys(thread_id)
     entries = await redis.xrange(keys.stream)
-    await redis.xadd(keys.stream, {"m": b"%d 1 " % ahead + entries[0][1][b"m"].split(b" ", 2)[2]}, id=f"{ahead}-1")
+    await redis.xadd(keys.stream, {"m": b"%d 1 " % ahead + entries[0][1][b"m"].split(b" ", 3)[3]}, id=f"{ahead}-1")
     await write(log, thread_id, 2, batch("b", "c"), 1)
     await log.publish(thread_id, batch("state_update"))
     await write(log, thread_id, 2, batch("d"), 3)
@@ -223,3 +223,11 @@ async def test_concurrent_appends_of_one_batch_enter_once(log, thread_id):
     answers = await asyncio.gather(*(write(log, thread_id, 1, batch("a"), 1) for _ in range(20)))
     assert answers.count(Appended.WRITTEN) == 1
     assert await names(log, thread_id) == ["a"]
+
+
+async def test_batches_of_a_version_that_did_not_count_are_read(log, redis, thread_id):
+    payload = runs_pb2.EventBatch(events=batch("a", "b")).SerializeToString()
+    await redis.xadd(LogKeys(thread_id).stream, {"m": b"1790000000000 1 " + payload}, id="1790000000000-2")
+    assert await names(log, thread_id) == ["a", "b"]
+    await write(log, thread_id, 7, batch("c"), 1)
+    assert await names(log, thread_id) == ["a", "b", "c"]

@@ -13,7 +13,7 @@
 -- the newest id of the log, so ids grow strictly, whatever clocks do. Repeating a batch is harmless: what an
 -- attempt has written is remembered by its seq, not by its ids.
 local token, last = tonumber(ARGV[1]), tonumber(ARGV[3])
-local fence = redis.call('HMGET', KEYS[2], 'token', 'epoch', 'seq', 'closed')
+local fence = redis.call('HMGET', KEYS[2], 'token', 'epoch', 'seq', 'closed', 'count')
 local current, epoch = tonumber(fence[1] or '-1'), fence[2]
 
 local function next_epoch()
@@ -44,7 +44,7 @@ else
 end
 -- Every event of a thread has a number, counted from 1. Clients that ask for what comes after a number need the count to
 -- outlive the log.
-local count = redis.call('HGET', KEYS[2], 'count') or redis.call('GET', KEYS[3]) or '0'
+local count = fence[5] or redis.call('GET', KEYS[3]) or '0'
 local counted = string.format('%.0f', tonumber(count) + last - tonumber(ARGV[2]) + 1)
 redis.call('HSET', KEYS[2], 'count', counted)
 if ARGV[12] ~= '0' then
