@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from threadmill_chassis.ids import new_id
+from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_runs.api.settings import RunsSettings
 from threadmill_runs.api.wiring import open_redis
 from threadmill_runs.events.log import (
