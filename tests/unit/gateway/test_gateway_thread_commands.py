@@ -32,11 +32,6 @@ BUSY_TEXT = "409: Thread is already running a task. Wait for it to finish or cho
 OTHER_RUN_ID = "01a20214-0000-7000-8000-00000000000f"
 
 
-@pytest.fixture
-def settings(settings: GatewaySettings) -> GatewaySettings:
-    return settings.model_copy(update={"http_max_request_body_bytes": 10_000})
-
-
 async def send(client: httpx.AsyncClient, method: str, params: Any = None, thread_id: str = THREAD_ID) -> Any:
     """The answer to a command."""
     body = {"id": 7, "method": method, "params": params}
