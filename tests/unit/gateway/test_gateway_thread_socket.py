@@ -798,6 +798,36 @@ async def test_a_client_that_goes_ends_what_it_followed(connect: Connect, gatewa
     await log.followers_are(0)
 
 
+UPGRADE = (
+    f"GET {EVENTS} HTTP/1.1\r\nhost: gateway\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+    "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+).encode()
+
+
+def masked(text: bytes) -> bytes:
+    """A short text frame of a client."""
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+
+
+@pytest.mark.xfail(strict=True, reason="uvicorn's WebSocket takes the connection over: nobody looks whether it is read")
+async def test_a_client_that_reads_nothing_is_closed(gateway: Gateway, script: Script, tmp_path: Path) -> None:
+    log = thread(script, *RUN)
+    async with serving(gateway, tmp_path, http_stall_timeout_seconds=0.2):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "http.sock"))
+        try:
+            writer.write(UPGRADE)
+            await reader.readuntil(b"\r\n\r\n")
+            command = b'{"id":1,"method":"subscription.subscribe","params":{"channels":["values"]}}'
+            writer.write(masked(command))
+            await log.calls_are(2)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+            for seq in range(4, 54):
+                await log.add(protocol_event(seq, "values", b'"%b"' % (b"x" * 100_000)))
+            await log.followers_are(0)
+        finally:
+            writer.transport.abort()
+
+
 async def test_a_shutdown_says_that_the_service_restarts(gateway: Gateway, script: Script, tmp_path: Path) -> None:
     log = thread(script, *RUN)
     async with live_client(gateway, tmp_path):
