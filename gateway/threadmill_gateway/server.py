@@ -1,9 +1,11 @@
 """Uvicorn as the gateway runs it: on a socket of our own, without signal handlers, ending streams at shutdown."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -33,13 +35,31 @@ class Server(uvicorn.Server):
         yield
 
 
+class _Unfounded(logging.Filter):
+    """Uvicorn takes for forgotten what is meant: streams that a shutdown cuts, WebSockets refused with an answer."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to keep the record."""
+        return not str(record.msg).startswith("ASGI callable returned without completing")
+
+
+def _socket(**given: Any) -> asyncio.Protocol:
+    """A WebSocket's protocol, of a module that takes 2 MB and is loaded with the first one."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol  # noqa: PLC0415 - as said
+
+    return WebSocketsSansIOProtocol(**given)
+
+
 def make_server(app: ASGIApp, settings: GatewaySettings, closing: asyncio.Event) -> Server:
     """A server that has yet to be given its socket."""
+    server_log = logging.getLogger("uvicorn.error")
+    server_log.setLevel(logging.WARNING)  # it tells of each WebSocket twice, and so do we
+    server_log.addFilter(_Unfounded())
     config = uvicorn.Config(
         app,
         http=connections(limits_of(settings)),  # type: ignore[arg-type]  # only ever called
         loop="none",  # the process has one: `lifecycle`
-        ws="websockets-sansio",
+        ws=_socket,  # type: ignore[arg-type]  # only ever called
         ws_max_size=settings.http_max_request_body_bytes,
         lifespan="off",
         log_config=None,

@@ -1,26 +1,29 @@
-"""The example of README.md does what README.md says."""
+"""The examples of README.md and of docs do what these pages say."""
 
 import asyncio
 import re
 import sys
 from pathlib import Path
 
+import pytest
 from threadmill_cli.stack import Stack
 
 from .conftest import ENVIRONMENT
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 ADDRESS = "http://127.0.0.1:8123"
 
 
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of one language on a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-async def test_example_prints_what_the_readme_says(stack: Stack, tmp_path: Path) -> None:
-    (program,) = blocks("python")
-    (printed,) = blocks("text")
+@pytest.mark.parametrize("page", ["README.md", "docs/thread-streaming.md"])
+async def test_example_prints_what_its_page_says(page: str, stack: Stack, tmp_path: Path) -> None:
+    (program,) = blocks(page, "python")
+    (printed,) = blocks(page, "text")
     assert ADDRESS in program
     file = tmp_path / "example.py"
     file.write_text(program.replace(ADDRESS, stack.url), encoding="utf-8")

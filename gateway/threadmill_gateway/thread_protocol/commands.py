@@ -171,7 +171,10 @@ class Commands:
         config = _object(body.get("config"), "config")
         configurable = _object(config.get("configurable"), "config.configurable")
         _check_fork(configurable)
-        config = {**config, "configurable": {**configurable, EVENT_STREAMING: True}}
+        config = {
+            **config,
+            "configurable": {**configurable, EVENT_STREAMING: True, "thread_id": self._thread_id},
+        }
         run = RunCreate.model_validate({**body, "config": config})
         passed = self._gateway.settings.configurable_headers
         question = create_request(run, self._thread_id, self._headers, passed)

@@ -69,6 +69,8 @@ class Session:
                     await self._socket.close(TEXT_ONLY, "commands come in text frames")
                     return
                 await self._send(await self._answer(message["text"]))
+        except (WebSocketDisconnect, OSError):  # in the middle of an answer
+            return
         finally:
             await self._pause()
 

@@ -54,7 +54,7 @@ DELIBERATE: tuple[Deliberate, ...] = (
         "runs.md: graph_id is the last of the union; on the reference the thread then has a graph that there is not",
     ),
     Deliberate(
-        "run_lazily.*|run_configs_of_a_thread",
+        "run_lazily.*|run_configs_of_a_thread|protocol_and_classic_runs",
         ".*",
         r"metadata\.graph_id$",
         "runs.md: every run of a thread has its graph in its metadata, also the first",
@@ -196,6 +196,28 @@ DELIBERATE: tuple[Deliberate, ...] = (
     Deliberate("store_items", "namespace=a&key=k", "body$", "agent_protocol.md: namespace may be repeated"),
     Deliberate("store_items", '"ttl":-1', "status$", "README 4: a time to live is kept, so it must be one"),
     Deliberate("store_namespaces", '"(limit|offset|max_depth)":-1', "status$", STRICTER),
+    # Thread streaming
+    Deliberate(
+        "protocol_.*", "/stream/events", r"data\[\d+\]\.seq$", "numbers may skip: here, an event of other streams"
+    ),
+    Deliberate(
+        "protocol_.*",
+        "run.start",
+        r"meta\.applied_through_seq$",
+        "the SDKs begin there to read: with 0 they take an older run's end for that of theirs",
+    ),
+    Deliberate(
+        "protocol_failing|protocol_cancelled",
+        r"^GET /threads/<id \d+>$",
+        r"body\.(status|values|interrupts)$",
+        f"{SANE}: by threads.md, a run leaves its state behind however it ends",
+    ),
+    Deliberate(
+        "protocol_cancelled", "^GET", r"body\.error\.message$", "the reference names its route's pattern, not the run"
+    ),
+    Deliberate(
+        "protocol_and_classic_runs", "/join", r"body\.", f"{SANE}: join answers values, not an envelope of them"
+    ),
     # Conventions
     Deliberate(
         "bad_ids", "/join|/stream", r"headers\.(content-)?location$", "ids are sent in their canonical form, as in rows"
@@ -211,14 +233,14 @@ DELIBERATE: tuple[Deliberate, ...] = (
     Deliberate(
         "system_openapi",
         ".*",
-        r"operations\.\w+ /(agents|runs/(search|{run_id})|openapi\.json$|$)",
+        r"operations\.(\w+ /(agents|runs/(search|{run_id})|openapi\.json$|$)|post /threads/{thread_id}/stream$)",
         "agent_protocol.md: ours has it too",
     ),
     Deliberate(
         "system_openapi",
         ".*",
-        r"operations\.\w+ /(mcp/|a2a/|threads/{thread_id}/(commands|stream/events)$)",
-        "mcp_a2a.md, protocol_v2.md: not served yet",
+        r"operations\.\w+ /(mcp/|a2a/)",
+        "mcp_a2a.md: not served yet",
     ),
 )
 

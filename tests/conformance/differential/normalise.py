@@ -18,6 +18,8 @@ OPAQUE_KEYS = frozenset(
 TEXT_KEYS = frozenset(["detail"])
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# Of streams; that some share a millisecond, the reference says in a way of its own.
+STREAM_ID = re.compile(r"^\d{13}-\d+(\.\d+)?$")
 HEX32 = re.compile(r"\b[0-9a-f]{32}\b")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 CHANNEL_VERSION = re.compile(r"\b0*(\d+)\.\d\.\d{5,}\b")
@@ -39,6 +41,7 @@ class Normaliser:
 
     def text(self, text: str) -> str:
         """The text with its ids, times and channel versions replaced."""
+        text = STREAM_ID.sub("<stream id>", text)
         text = UUID_TEXT.sub(self._id, text)
         text = HEX32.sub("<hex32>", text)
         text = CHANNEL_VERSION.sub(r"<channel version \1>", text)

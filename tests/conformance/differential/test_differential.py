@@ -12,6 +12,7 @@ from . import (
     bad_input_scripts,
     cron_scripts,
     graph_scripts,
+    protocol_scripts,
     run_config_scripts,
     run_control_scripts,
     run_error_scripts,
@@ -29,7 +30,7 @@ from .scripts import ALONE, SCRIPTS
 # Importing them fills SCRIPTS.
 AREAS = (run_scripts, run_control_scripts, run_error_scripts, stream_scripts, thread_scripts)
 AREAS += (run_config_scripts, assistant_scripts, store_scripts, system_scripts, graph_scripts, cron_scripts)
-AREAS += (bad_input_scripts,)
+AREAS += (bad_input_scripts, protocol_scripts)
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS, key=ALONE.__contains__))

@@ -21,12 +21,17 @@ class Report:
         self.call = call
         self.seq = 0
 
-    async def send(self, *events: tuple[str, Any], first_seq: int | None = None) -> int:
-        """Sends (name, data) pairs as one batch; answers the acknowledged position."""
+    async def send(self, *events: tuple[Any, ...], first_seq: int | None = None) -> int:
+        """Sends (name, data) pairs as one batch; answers the acknowledged position.
+
+        Events of the thread-streaming protocol have a third part: the moment when they arose, in milliseconds.
+        """
         first = self.seq + 1 if first_seq is None else first_seq
         batch = [
-            executors_pb2.ReportedEvent(seq=first + place, name=name, data_json=orjson.dumps(data))
-            for place, (name, data) in enumerate(events)
+            executors_pb2.ReportedEvent(
+                seq=first + place, name=name, data_json=orjson.dumps(data), timestamp_ms=at[0] if at else 0
+            )
+            for place, (name, data, *at) in enumerate(events)
         ]
         self.seq = max(self.seq, batch[-1].seq)
         await self.call.write(executors_pb2.ReportRequest(batch=executors_pb2.ReportRequest.Batch(events=batch)))
@@ -115,7 +120,10 @@ class ScriptedExecutor:
         """A report of the attempt, open for the block."""
         call = self.stub.Report()
         header = executors_pb2.ReportRequest.Header(
-            fence=assignment.fence, thread_id=assignment.thread_id, attempt=assignment.attempt
+            fence=assignment.fence,
+            thread_id=assignment.thread_id,
+            attempt=assignment.attempt,
+            graph_id=assignment.graph_id,
         )
         await call.write(executors_pb2.ReportRequest(header=header))
         try:
@@ -124,7 +132,7 @@ class ScriptedExecutor:
             call.cancel()
 
     async def finish(
-        self, assignment: Any, *events: tuple[str, Any], result: int = Outcome.RESULT_SUCCESS, **fields: Any
+        self, assignment: Any, *events: tuple[Any, ...], result: int = Outcome.RESULT_SUCCESS, **fields: Any
     ) -> None:
         """Reports the events (after what was reported before, if `first_seq` says so), then the outcome."""
         first_seq = fields.pop("first_seq", None)

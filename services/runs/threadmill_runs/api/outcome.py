@@ -35,7 +35,7 @@ class WaitedOutcome:
     def take(self, events: Sequence[runs_pb2.Event]) -> None:
         """Notes what the events say."""
         for event in events:
-            if event.name == "values":
+            if event.name == "values" and not event.timestamp_ms:  # with a time, they are for another protocol
                 self._take_values(event.data_json)
             elif event.name == "error":
                 self._error = event.data_json

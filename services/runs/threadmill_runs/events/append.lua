@@ -47,7 +47,11 @@ end
 local count = redis.call('HGET', KEYS[2], 'count') or redis.call('GET', KEYS[3]) or '0'
 local counted = string.format('%.0f', tonumber(count) + last - tonumber(ARGV[2]) + 1)
 redis.call('HSET', KEYS[2], 'count', counted)
-if ARGV[12] ~= '0' then redis.call('SET', KEYS[3], counted, 'EX', ARGV[12]) end
+if ARGV[12] ~= '0' then
+  redis.call('SET', KEYS[3], counted, 'EX', ARGV[12])
+else
+  redis.call('SET', KEYS[3], counted, 'XX', 'KEEPTTL')
+end
 local message = epoch .. ' ' .. ARGV[2] .. ' ' .. count .. ' ' .. ARGV[4]
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], epoch .. '-' .. ARGV[3], 'm', message)
 -- A log that is too large loses its older half. What a trim by length takes is not counted, so `bytes` is an upper bound.

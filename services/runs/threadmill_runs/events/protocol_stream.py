@@ -3,12 +3,14 @@
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import grpc
 import orjson
+import structlog
 from redis.exceptions import RedisError
 from threadmill_chassis.errors import Unavailable
 from threadmill_chassis.grpc_errors import reason_of
@@ -20,11 +22,15 @@ from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, START, EventId, EventLog, event
 from threadmill_runs.events.protocol_view import REQUEST, ProtocolFilter, root_lifecycle, shown
 from threadmill_runs.events.replay import Replay
-from threadmill_runs.queue.run import Run
+from threadmill_runs.queue.run import Run, RunState
+
+log = structlog.get_logger(__name__)
 
 # Clients begin to wait for the end of a run while they start it: so long they are given to do so.
 SIGNAL_SECONDS = 0.1
-# A run that began so recently may be the one that a client has started.
+# So long a stream waits to learn what its thread asks for.
+THREAD_SECONDS = 3.0
+# A run that ended so recently may be the one that a client has started, or followed before its connection broke.
 RECENT_SECONDS = 2.0
 
 
@@ -43,17 +49,29 @@ class _Progress:
 
     wanted: ProtocolFilter
     since: int
-    # Runs that have begun and not ended, as far as the stream has come; the last event of each.
-    under_way: dict[str, runs_pb2.Event] = field(default_factory=dict)
+    # Runs that have not ended, as far as the stream has come.
+    under_way: set[str]
+    # The client has seen what was before.
+    continues: bool
+    # Runs whose begin was told.
+    begun: set[str] = field(default_factory=set)
+    # Ids of the requests that were told.
+    requests: set[str] = field(default_factory=set)
 
     def take(self, events: list[runs_pb2.Event]) -> list[runs_pb2.ProtocolEvent]:
         """Of consecutive events, what the client wants to see."""
         given = []
         for each in events:
             if each.name == END_EVENT:
-                self.under_way.pop(each.run_id, None)
+                self.under_way.discard(each.run_id)
             elif each.name == "metadata":
-                self.under_way[each.run_id] = each
+                first = orjson.loads(each.data_json)["attempt"] == 1
+                if each.run_id in self.begun or (self.continues and not first):
+                    continue
+                self.under_way.add(each.run_id)
+                self.begun.add(each.run_id)
+            elif _is_request(each):
+                self.requests.add(orjson.loads(each.data_json)["interrupt_id"])
             if each.seq > self.since and (seen := shown(each)) is not None and self.wanted.admits(seen):
                 given.append(seen)
         return given
@@ -88,19 +106,20 @@ class ProtocolStreams:
             begin = EventId.parse(continue_after)
             await subscription.start(begin or START)
             yield Delivery(subscription.position or START, [], live=False)
-            if begin is None and since > await self._events.count(thread_id):
+            if begin is None and since > await self.position(thread_id):
                 since = 0
-            progress = _Progress(wanted, since)
             replay, last = None, None
+            if begin is None and not since and wanted.signals_only:
+                await asyncio.sleep(SIGNAL_SECONDS)
+            newest = await self._newest(thread_id)
+            # After the log was looked at, so that they know of every run that is in it.
+            active = await self._active_runs(thread_id)
+            progress = _Progress(wanted, since, set(active), continues=begin is not None)
             if begin is None:
-                if not since and wanted.signals_only:
-                    await asyncio.sleep(SIGNAL_SECONDS)
-                newest = await self._events.newest(thread_id)
-                # After the log was looked at, so that it knows of every run that is in it.
                 last = None if since else await self._last_run(thread_id)
                 replay = Replay(newest, await self._past(thread_id, wanted, last, last_run_only=last_run_only))
                 if newest == START:
-                    yield Delivery(START, await self._waiting_requests(thread_id, progress), live=True)
+                    yield Delivery(START, await self._untold_requests(thread_id, progress), live=True)
                     replay = None
             now = asyncio.get_running_loop().time
             ask_at = now() + SILENCE_SECONDS
@@ -113,13 +132,13 @@ class ProtocolStreams:
                 if replay is not None:
                     kept = await self._unanswered(thread_id, await replay.of(fresh), last)
                 given = progress.take(kept)
-                if now() >= ask_at:  # a wake-up without events is no silence
-                    given = await self._lost_ends(progress)
+                if not fresh and now() >= ask_at:  # a wake-up without events is no silence
+                    given = await self._lost_ends(thread_id, progress)
                     ask_at = now() + SILENCE_SECONDS
                 # Nothing left to read: the log may have expired in the meantime.
-                if replay is not None and (position >= replay.until or not (fresh or subscription.behind)):
+                if replay is not None and (position >= replay.until or (not fresh and subscription.is_current)):
                     replay = None
-                    yield Delivery(position, given, live=True)
+                    yield Delivery(position, given + await self._untold_requests(thread_id, progress), live=True)
                 elif given:
                     yield Delivery(position, given, live=replay is None)
 
@@ -127,7 +146,7 @@ class ProtocolStreams:
         """Past events without requests that have been answered since: clients would ask their users again."""
         if last is None or not any(_is_request(each) and each.run_id != last.run_id for each in past):
             return past
-        pending = {str(interrupt["id"]) for interrupt in await self._pending(thread_id)}
+        pending = _pending(await self._thread(thread_id))
         return [
             each
             for each in past
@@ -138,10 +157,12 @@ class ProtocolStreams:
 
     async def position(self, thread_id: str) -> int:
         """Number of the last event that the thread has had. Raises Unavailable while Redis is down."""
-        try:
+        with _asking_redis():
             return await self._events.count(thread_id)
-        except (RedisError, OSError) as error:
-            raise Unavailable("Redis does not answer at the moment") from error
+
+    async def _newest(self, thread_id: str) -> EventId:
+        with _asking_redis():
+            return await self._events.newest(thread_id)
 
     async def _past(
         self, thread_id: str, wanted: ProtocolFilter, last: Run | None, *, last_run_only: bool
@@ -167,64 +188,82 @@ class ProtocolStreams:
 
     async def _concerns(self, thread_id: str, ended: Run) -> bool:
         """Whether a client that has just come to wait for the end of a run may mean this one."""
-        recent = (datetime.now(UTC) - ended.created_at).total_seconds() < RECENT_SECONDS
-        return recent or bool(await self._pending(thread_id))
+        recent = (datetime.now(UTC) - ended.updated_at).total_seconds() < RECENT_SECONDS
+        return recent or bool(_pending(await self._thread(thread_id)))
 
     async def _is_resumable(self, run_id: str) -> bool:
         run = await self._find_run(run_id)
         return run is not None and run.resumable
 
-    async def _lost_ends(self, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
+    async def _lost_ends(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
         """Ends of runs that Redis has lost. Nobody would tell the client of them."""
         ends = []
-        for run_id, last in list(progress.under_way.items()):
+        for run_id in sorted(progress.under_way):
             if await self._is_active(run_id):
                 continue
-            del progress.under_way[run_id]
-            run = await self._find_run(run_id)
-            status = run.state.value if run is not None else "interrupted"
-            end = event(run_id, END_EVENT, orjson.dumps({"status": status}), graph_id=last.graph_id)
-            end.seq = last.seq
+            progress.under_way.discard(run_id)
+            run, thread = await self._find_run(run_id), await self._thread(thread_id)
+            told = {
+                "status": run.state.value if run is not None else RunState.INTERRUPTED.value,
+                "at": int((run.updated_at if run is not None else datetime.now(UTC)).timestamp() * 1000),
+                "paused": bool(_pending(thread)),
+                "error": orjson.loads(thread.error_json or b"null"),
+            }
+            end = event(run_id, END_EVENT, orjson.dumps(told), graph_id=run.graph_id if run is not None else "")
+            end.seq = await self.position(thread_id)
             if (seen := shown(end)) is not None and progress.wanted.admits(seen):
                 ends.append(seen)
         return ends
 
-    async def _waiting_requests(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
-        """What a paused thread asks for, when the events that told of it are not kept any more.
+    async def _untold_requests(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
+        """What a paused thread asks for and the log does not tell, because its events are not kept (any more).
 
         A client that comes back after a weekend learns of it from nothing else. The number of these events is that of
         the last one that the thread has had: who has seen that, has seen them.
         """
-        pending = await self._pending(thread_id)
-        run = await self._last_run(thread_id) if pending else None
-        if run is None:
+        pending = _pending(await self._thread(thread_id))
+        run = await self._last_run(thread_id) if pending.keys() - progress.requests else None
+        if run is None or run.state.active:
             return []
-        count = await self._events.count(thread_id)
+        count = await self.position(thread_id)
         if progress.since and progress.since >= count:
             return []
-        about = event(run.run_id, "", b"", graph_id=run.graph_id)
+        about = event(run.run_id, REQUEST, b"", graph_id=run.graph_id)
         about.seq = count
-        at = int(run.updated_at.timestamp() * 1000)
+        about.timestamp_ms = at = int(run.updated_at.timestamp() * 1000)
         told = [root_lifecycle(about, "running", at=at)]
-        for interrupt in pending:
-            about.name, about.timestamp_ms = REQUEST, at
-            about.data_json = orjson.dumps({"interrupt_id": interrupt["id"], "payload": interrupt["value"]})
+        for interrupt_id in (each for each in pending if each not in progress.requests):
+            about.data_json = orjson.dumps({"interrupt_id": interrupt_id, "payload": pending[interrupt_id]})
             if (seen := shown(about)) is not None:
                 told.append(seen)
         told.append(root_lifecycle(about, "interrupted", at=at))
         return [each for each in told if progress.wanted.admits(each)]
 
-    async def _pending(self, thread_id: str) -> list[dict[str, object]]:
+    async def _thread(self, thread_id: str) -> threads_pb2.Thread:
+        """The thread; an empty one if there is none, or nobody can tell in time: it only adds to what the log says."""
         try:
-            thread = await self._threads.GetThread(
-                threads_pb2.GetThreadRequest(thread_id=thread_id), wait_for_ready=True
+            return await self._threads.GetThread(
+                threads_pb2.GetThreadRequest(thread_id=thread_id), timeout=THREAD_SECONDS
             )
         except grpc.aio.AioRpcError as error:
-            if reason_of(error) == "THREAD_NOT_FOUND":
-                return []
-            raise
-        by_task: dict[str, list[dict[str, object]]] = orjson.loads(thread.interrupts_json or b"{}")
-        return [interrupt for of_task in by_task.values() for interrupt in of_task]
+            if reason_of(error) != "THREAD_NOT_FOUND":
+                log.warning("thread_not_read", thread_id=thread_id, error=error.details())
+            return threads_pb2.Thread()
+
+
+@contextmanager
+def _asking_redis() -> Iterator[None]:
+    """Who asks may ask again."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise Unavailable("Redis does not answer at the moment") from error
+
+
+def _pending(thread: threads_pb2.Thread) -> dict[str, object]:
+    """What the thread asks for, by the ids of its interrupts."""
+    by_task: dict[str, list[dict[str, object]]] = orjson.loads(thread.interrupts_json or b"{}")
+    return {str(each["id"]): each["value"] for of_task in by_task.values() for each in of_task}
 
 
 def _is_request(each: runs_pb2.Event) -> bool:

@@ -178,4 +178,6 @@ def _without_interrupts(values_json: bytes) -> bytes:
     if b'"__interrupt__"' not in values_json:
         return values_json
     values = orjson.loads(values_json)
+    if not isinstance(values, dict):
+        return values_json
     return orjson.dumps({key: value for key, value in values.items() if key != "__interrupt__"})

@@ -120,6 +120,11 @@ class Subscription:
                 await self._confirmed.wait()
                 self._stale = False
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it has given all that the log held when it looked last."""
+        return not (self._stale or self.behind)
+
     def look_back(self) -> None:
         """What is there already is in the log: it comes first."""
         self._stale = True

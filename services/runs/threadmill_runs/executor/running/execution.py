@@ -112,7 +112,7 @@ class Execution:
         config, graph_input = start
         transformers = self.registry.stream_transformers(self.assignment.graph_id)
         protocol = ProtocolRun(graph, transformers, self.outbox, lambda values: self._note((), "values", values))
-        await protocol.run(graph_input, config, self._arguments(graph) | {"output_keys": graph.output_channels})
+        await protocol.run(graph_input, config, self._arguments(graph))
 
     def _open(self) -> Any:
         schema_context = self.kwargs.context or None

@@ -16,6 +16,8 @@ from threadmill_runs.executor.running.failures import MASKED, describe
 PASSED_ON = frozenset({"values", "updates", "custom", "tools", "tasks"})
 # Prefix of LangGraph's names for what a transformer of the user streams.
 NAMED = "custom:"
+# Prefix of ids that LangChain makes up.
+MADE_UP = "lc_"
 
 
 class Emitted(NamedTuple):
@@ -119,13 +121,16 @@ def _tool_message(namespace: tuple[str, ...], data: Mapping[str, Any], now: int)
     if data.get("event") != "tool-finished":
         return
     output, call_id = data.get("output"), data["tool_call_id"]
-    text = output.text if isinstance(output, ToolMessage) else output
+    message_id = output.id if isinstance(output, ToolMessage) else None
+    text = output
+    if isinstance(output, ToolMessage):
+        text = output.content if isinstance(output.content, str) else encode(output.content).decode()
     if not isinstance(text, str):
         return
-    block = {"type": "text", "text": str(text)}
+    block = {"type": "text", "text": text}
     name = _name("messages", (*namespace, f"tools:{call_id}"))
     for event in (
-        {"event": "message-start", "role": "tool", "id": f"tool-{call_id}", "tool_call_id": call_id},
+        {"event": "message-start", "role": "tool", "id": message_id or f"tool-{call_id}", "tool_call_id": call_id},
         {"event": "content-block-start", "index": 0, "content": {"type": "text", "text": ""}},
         {"event": "content-block-delta", "index": 0, "content": block},
         {"event": "content-block-finish", "index": 0, "content": block},
@@ -141,9 +146,9 @@ def _shown(value: Any) -> bytes:
 
 def _message(message: BaseMessage) -> dict[str, Any]:
     """A message without what is empty, its content in LangChain's standard blocks."""
-    content = message.content
+    content: Any = message.content
     if isinstance(content, list) and not isinstance(message, AIMessage):
-        content = message.content_blocks  # type: ignore[assignment]  # blocks are dicts
+        content = [_without_made_up_id(block) for block in message.content_blocks]
     shown: dict[str, Any] = {"type": message.type, "content": content}
     for field in ("id", "name", "response_metadata"):
         if value := getattr(message, field, None):
@@ -159,3 +164,9 @@ def _message(message: BaseMessage) -> dict[str, Any]:
         if message.invalid_tool_calls:
             shown["invalid_tool_calls"] = message.invalid_tool_calls
     return shown
+
+
+def _without_made_up_id(block: Mapping[str, Any]) -> dict[str, Any]:
+    """LangChain gives some blocks an id that is another one every time."""
+    made_up = str(block.get("id", "")).startswith(MADE_UP)
+    return {key: value for key, value in block.items() if not (made_up and key == "id")}
