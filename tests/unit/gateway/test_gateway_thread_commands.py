@@ -29,6 +29,8 @@ from .reasons import reason
 
 COMMANDS = f"/threads/{THREAD_ID}/commands"
 BUSY_TEXT = "409: Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+# What each run of this protocol has in its config.
+OWN = {"__event_streaming_v2": True, "thread_id": THREAD_ID}
 OTHER_RUN_ID = "01a20214-0000-7000-8000-00000000000f"
 
 
@@ -190,7 +192,7 @@ async def test_a_run_is_started_and_its_events_are_for_this_protocol(client: htt
     assert orjson.loads(request.config_json) == {
         "tags": ["t"],
         "recursion_limit": 7,
-        "configurable": {"a": 1, "__event_streaming_v2": True},
+        "configurable": {"a": 1, **OWN},
     }
     assert orjson.loads(request.metadata_json) == {"m": "n"}
     assert set(request.stream_modes) == {
@@ -239,9 +241,9 @@ async def test_other_parameters_of_a_run_are_not_for_this_protocol(client: httpx
     assert strange == plain
 
 
-async def test_a_config_may_not_switch_the_protocol_off(client: httpx.AsyncClient, ready: Script) -> None:
-    await start(client, config={"configurable": {"__event_streaming_v2": False}})
-    assert orjson.loads(created(ready).config_json)["configurable"] == {"__event_streaming_v2": True}
+async def test_a_config_may_not_change_what_is_the_protocols(client: httpx.AsyncClient, ready: Script) -> None:
+    await start(client, config={"configurable": {"__event_streaming_v2": False, "thread_id": OTHER_RUN_ID}})
+    assert orjson.loads(created(ready).config_json)["configurable"] == OWN
 
 
 STRATEGIES = [
@@ -278,7 +280,7 @@ async def test_a_strategy_that_is_no_text_counts_as_none(
 async def test_a_run_forks_from_a_checkpoint(client: httpx.AsyncClient, ready: Script) -> None:
     await start(client, input=None, config={"configurable": {"checkpoint_id": CHECKPOINT_ID}})
     configurable = orjson.loads(created(ready).config_json)["configurable"]
-    assert configurable == {"checkpoint_id": CHECKPOINT_ID, "__event_streaming_v2": True}
+    assert configurable == {"checkpoint_id": CHECKPOINT_ID, **OWN}
 
 
 async def test_a_run_says_where_its_traces_go(client: httpx.AsyncClient, ready: Script) -> None:
@@ -544,7 +546,7 @@ async def test_an_answer_goes_on_with_the_run(client: httpx.AsyncClient, paused:
     assert request.assistant_id == "a", "as the thread's metadata tell"
     assert request.multitask_strategy == runs_pb2.MULTITASK_STRATEGY_REJECT
     assert not request.create_thread_if_missing
-    assert orjson.loads(request.config_json) == {"configurable": {"__event_streaming_v2": True}}
+    assert orjson.loads(request.config_json) == {"configurable": OWN}
     assert (request.stream_resumable, request.stream_subgraphs, request.input_json) == (True, True, b"")
 
 
@@ -580,7 +582,7 @@ async def test_an_answer_with_all_that_may_come_with_it(client: httpx.AsyncClien
     assert orjson.loads(request.config_json) == {
         "tags": ["t"],
         "recursion_limit": 7,
-        "configurable": {"foo": "bar", "__event_streaming_v2": True},
+        "configurable": {"foo": "bar", **OWN},
     }
     assert orjson.loads(request.metadata_json) == {"mk": "mv"}
 
