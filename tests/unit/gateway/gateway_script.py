@@ -303,9 +303,11 @@ async def live_client(gateway: Gateway, folder: Path) -> AsyncIterator[httpx.Asy
     async with httpx.AsyncClient(
         transport=transport, base_url="http://gateway", timeout=10, event_hooks=HOOKS
     ) as opened:
-        yield opened
-        server.should_exit = True
-        await serve
+        try:
+            yield opened
+        finally:
+            server.should_exit = True
+            await serve
 
 
 @pytest.fixture

@@ -826,6 +826,7 @@ async def test_a_client_that_reads_nothing_is_closed(gateway: Gateway, script: S
             await log.followers_are(0)
         finally:
             writer.transport.abort()
+            await log.followers_are(0)  # the server has closed its side too
 
 
 async def test_a_shutdown_says_that_the_service_restarts(gateway: Gateway, script: Script, tmp_path: Path) -> None:
