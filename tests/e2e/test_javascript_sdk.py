@@ -94,6 +94,7 @@ def suite(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("sdk", SDKS)
 async def test_javascript_sdk(stack: Stack, node: str, suite: Path, tmp_path: Path, sdk: str, file: str) -> None:
     environment = {**ENVIRONMENT, "THREADMILL_URL": stack.url, "LANGGRAPH_SDK": sdk, "TMPDIR": str(tmp_path)}
+    environment["NODE_OPTIONS"] = "--experimental-websocket"  # newer ones than 20 need not be told
     command = (node, "--test", "--test-reporter=spec", "--test-timeout=60000", file)
     code, out = await run(*command, folder=suite, environment=environment, seconds=FILE_SECONDS)
     assert code == 0, f"{sdk}, {file}:\n{out}"

@@ -10,16 +10,25 @@ from .conftest import RUN_SECONDS, Fuzz
 from .deviations import as_served
 
 AGENT_PROTOCOL = Path(__file__).parents[2] / "unit" / "gateway" / "agent_protocol.openapi.json"
-# A stream of a thread has no end.
-ENDLESS = r"^/threads/\{thread_id\}/(stream|commands)"
-
-BOUNDED = ("--phases", "coverage,fuzzing", "--max-examples", "6", "--exclude-path-regex", ENDLESS)
+COMMANDS = r"^/threads/\{thread_id\}/commands"
+# A stream of a thread has no end. Commands have a test of their own.
+APART = rf"{COMMANDS}|^/threads/\{{thread_id\}}/stream"
+PHASES = ("--phases", "coverage,fuzzing", "--max-examples", "6")
+BOUNDED = (*PHASES, "--exclude-path-regex", APART)
 
 pytestmark = pytest.mark.timeout(RUN_SECONDS + 60)
 
 
 async def test_our_own_document(stack: Stack, fuzz: Fuzz) -> None:
     await fuzz(f"{stack.url}/openapi.json", *BOUNDED)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="documented otherwise: the body of a 400 that is no command, and ids true and false, which count",
+)
+async def test_commands_of_our_own_document(stack: Stack, fuzz: Fuzz) -> None:
+    await fuzz(f"{stack.url}/openapi.json", *PHASES, "--include-path-regex", COMMANDS)
 
 
 async def test_agent_protocol(fuzz: Fuzz, tmp_path: Path) -> None:

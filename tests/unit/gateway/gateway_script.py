@@ -38,7 +38,7 @@ THREAD_ID = "01a20214-0000-7000-8000-000000000001"
 RUN_ID = "01a20214-0000-7000-8000-000000000002"
 ASSISTANT_ID = "01d10e59-d4b4-51ec-8e94-9b2716b34de8"
 CHECKPOINT_ID = "1ef4f797-8335-6428-8001-8a1503f9b875"
-STREAMS = frozenset({"StreamRun", "WaitRun", "StreamThread", "GetHistory"})
+STREAMS = frozenset({"StreamRun", "WaitRun", "StreamThread", "FollowThread", "GetHistory"})
 # In a stream's script: the head of the answer leaves, after which gRPC itself does not repeat the call.
 HEAD = object()
 HOOKS = {"response": [is_declared]}
@@ -75,6 +75,22 @@ def run_row(**changes: Any) -> runs_pb2.Run:
             **changes,
         }
     )
+
+
+def protocol_event(
+    seq: int, method: str = "values", data: bytes = b'{"n":1}', **changes: Any
+) -> runs_pb2.ProtocolEvent:
+    """The event with this number; it stands in the log at `7-<number>`."""
+    event_id = f"7-{seq}"
+    told = {"id": event_id, "event_id": event_id, "seq": seq, "method": method, "data_json": data, "run_id": RUN_ID}
+    return runs_pb2.ProtocolEvent(**{**told, "timestamp_ms": 1_790_000_000_123, **changes})
+
+
+def followed(*events: runs_pb2.ProtocolEvent, position: str = "", live: bool = False) -> runs_pb2.FollowThreadResponse:
+    """A message of a stream of a thread: its events, and how far it has come, by default to the last of them."""
+    at = position or (events[-1].id if events else "")
+    batch = runs_pb2.FollowThreadResponse.Batch(events=events)
+    return runs_pb2.FollowThreadResponse(batch=batch, position=at, live=live)
 
 
 def assistant_row(**changes: Any) -> assistants_pb2.Assistant:
@@ -169,6 +185,26 @@ class Script:
                 yield message
 
         return handler
+
+
+class Hanging:
+    """A stream that sends its first messages and then hangs until it is cancelled or released."""
+
+    def __init__(self, *first: Any, then: tuple[Any, ...] = ()) -> None:
+        self.first, self.then = first, then
+        self.cancelled = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def __call__(self, _: Any) -> AsyncIterator[Any]:
+        try:
+            for message in self.first:
+                yield message
+            await self.released.wait()
+            for message in self.then:
+                yield message
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
 
 
 @pytest.fixture
@@ -267,9 +303,11 @@ async def live_client(gateway: Gateway, folder: Path) -> AsyncIterator[httpx.Asy
     async with httpx.AsyncClient(
         transport=transport, base_url="http://gateway", timeout=10, event_hooks=HOOKS
     ) as opened:
-        yield opened
-        server.should_exit = True
-        await serve
+        try:
+            yield opened
+        finally:
+            server.should_exit = True
+            await serve
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from threadmill_gateway.context import Gateway
 from threadmill_gateway.settings import GatewaySettings
 from threadmill_protos.runs.v1 import runs_pb2
 
-from .gateway_script import HEAD, RUN_ID, THREAD_ID, Script, live_client, open_gateway, run_row
+from .gateway_script import HEAD, RUN_ID, THREAD_ID, Hanging, Script, live_client, open_gateway, run_row
 from .reasons import reason
 
 RUNS = f"/threads/{THREAD_ID}/runs"
@@ -46,26 +46,6 @@ def ended(body: bytes) -> runs_pb2.WaitRunResponse:
 
 def without_beats(content: bytes) -> bytes:
     return content.replace(b": heartbeat\r\n\r\n", b"")
-
-
-class Hanging:
-    """A stream that sends its first messages and then hangs until it is cancelled or released."""
-
-    def __init__(self, *first: Any, then: tuple[Any, ...] = ()) -> None:
-        self.first, self.then = first, then
-        self.cancelled = asyncio.Event()
-        self.released = asyncio.Event()
-
-    async def __call__(self, _: Any) -> AsyncIterator[Any]:
-        try:
-            for message in self.first:
-                yield message
-            await self.released.wait()
-            for message in self.then:
-                yield message
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
 
 
 async def test_stream_of_a_new_run(live: httpx.AsyncClient, script: Script) -> None:

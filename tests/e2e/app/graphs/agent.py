@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Tool
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.prebuilt import ToolCallTransformer, ToolNode, tools_condition
 
 
 @tool
@@ -55,3 +55,4 @@ def think(state: MessagesState) -> dict[str, object]:
 builder = StateGraph(MessagesState).add_node("think", think).add_node("tools", ToolNode([add]))
 builder.add_edge(START, "think").add_conditional_edges("think", tools_condition).add_edge("tools", "think")
 graph = builder.compile()
+calls = builder.compile(transformers=[ToolCallTransformer])
