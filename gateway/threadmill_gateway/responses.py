@@ -54,7 +54,7 @@ class Following:
         while True:
             try:
                 while (message := await self._call.read()) is not grpc.aio.EOF:
-                    if position := position_of(message):
+                    if order(position := position_of(message)) > order(self._position):
                         self._position, failures = position, 0
                     yield message
                 return
@@ -76,6 +76,11 @@ def position_of(message: Any) -> str:
     events = message_events(message)
     position: str = getattr(message, "position", "") or (events[-1].id if events else "")
     return position
+
+
+def order(position: str) -> tuple[int, ...]:
+    """By which positions in a log compare; none, which is that of what is in no log, comes first."""
+    return tuple(int(part) for part in position.split("-")) if position else ()
 
 
 def message_events(message: Any) -> Any:

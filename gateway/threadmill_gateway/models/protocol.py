@@ -38,11 +38,15 @@ class ProtocolEvent(BaseModel):
     params: EventParams
 
 
+# A boolean counts as one, as on the reference server.
+CommandId = int | bool
+
+
 class Command(BaseModel):
     """A command: `run.start` or `input.respond`, and what it needs. (`subscription.*` and `agent.getTree` are for
     WebSockets.)"""
 
-    id: int
+    id: CommandId
     method: str
     params: JsonObject = {}
 
@@ -57,16 +61,16 @@ class CommandSuccess(BaseModel):
     """The command was carried out."""
 
     type: Literal["success"]
-    id: int
+    id: CommandId
     result: JsonObject
     meta: CommandMeta
 
 
 class CommandError(BaseModel):
-    """The command was not carried out."""
+    """The command was not carried out. What is no command may have anything, or nothing, for an id."""
 
     type: Literal["error"]
-    id: int | None
+    id: Any
     error: Literal[
         "invalid_argument",
         "unknown_command",

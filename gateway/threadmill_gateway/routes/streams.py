@@ -143,6 +143,9 @@ async def begin(gateway: Gateway, method: Any, question: Any) -> tuple[Call, Any
                 raise
             log.warning("call_repeated", details=error.details())
             await asyncio.sleep(BROKEN_PAUSE_SECONDS)
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
 
 
 def wait_headers(thread_id: str, run_id: str) -> dict[str, str]:

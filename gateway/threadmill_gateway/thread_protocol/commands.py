@@ -148,12 +148,7 @@ class Commands:
         """Number of the thread's last event; 0, which says nothing, while nobody can tell."""
         clients = self._gateway.clients
         question = runs_pb2.GetThreadPositionRequest(thread_id=self._thread_id)
-        try:
-            return (await clients.ask(clients.runs.GetThreadPosition, question)).seq
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                raise
-            return 0
+        return (await clients.ask(clients.runs.GetThreadPosition, question)).seq
 
     def _check_thread(self) -> None:
         if not self._thread_id:

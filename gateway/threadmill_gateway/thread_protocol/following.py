@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_gateway.context import Gateway
-from threadmill_gateway.responses import Call, Following
+from threadmill_gateway.responses import Call, Following, order
 from threadmill_gateway.routes.streams import begin
 
 Events = list[runs_pb2.ProtocolEvent]
@@ -60,11 +60,6 @@ async def follow_thread(gateway: Gateway, question: runs_pb2.FollowThreadRequest
     """A stream of a thread that has begun, and outlasts the replica behind it. Raises the service's errors."""
     call, first = await begin(gateway, gateway.clients.runs.FollowThread, question)
     return ThreadFollowing(call, gateway, question, first.position)
-
-
-def order(position: str) -> tuple[int, ...]:
-    """By which positions in a log compare; what is in no log comes first."""
-    return tuple(int(part) for part in position.split("-")) if position else ()
 
 
 class Pace:

@@ -11,7 +11,8 @@ from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_gateway import encode, sse
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import refuse
-from threadmill_gateway.models.protocol import Command, CommandAnswer, EventStreamRequest, ProtocolEvent
+from threadmill_gateway.models.answers import Error
+from threadmill_gateway.models.protocol import Command, CommandAnswer, CommandError, EventStreamRequest, ProtocolEvent
 from threadmill_gateway.requests import path_id, read_json
 from threadmill_gateway.responses import EventStream, Following, send_part
 from threadmill_gateway.routes.endpoint import Endpoint
@@ -101,6 +102,7 @@ ENDPOINTS = (
         "Carry out a command on a thread (thread-streaming protocol)",
         Command,
         CommandAnswer,
-        errors=(400, 422),
+        errors=(400,),
+        problem=Error | CommandError,
     ),
 )

@@ -19,10 +19,10 @@ from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import problem_of
-from threadmill_gateway.responses import Following
+from threadmill_gateway.responses import Following, order
 from threadmill_gateway.thread_protocol.commands import Commands, checked_selection, checked_subscription
 from threadmill_gateway.thread_protocol.envelopes import CommandFailed, event_json, failure, no_command, success
-from threadmill_gateway.thread_protocol.following import Pace, follow_thread, order
+from threadmill_gateway.thread_protocol.following import Pace, follow_thread
 from threadmill_gateway.thread_protocol.subscribing import count_of
 from threadmill_gateway.thread_protocol.tree import tree_of
 
@@ -194,6 +194,7 @@ class Session:
                 await self._forward(following, Pace(selections))
             finally:
                 following.cancel()
+            await self._hang_up(TRY_AGAIN_LATER, "the stream of the thread has ended")  # which it never does by itself
         except (WebSocketDisconnect, OSError):
             return
         except (grpc.aio.AioRpcError, HTTPException) as error:

@@ -265,17 +265,11 @@ async def test_a_failure_in_mid_stream_is_a_frame_without_id(live: httpx.AsyncCl
     }
 
 
-@pytest.mark.parametrize("then", [followed(protocol_event(3)), None])
-async def test_a_stream_outlasts_the_replica_behind_it(
-    live: httpx.AsyncClient, script: Script, then: runs_pb2.FollowThreadResponse | None
-) -> None:
-    """Also before it has given an event: then it goes on where it began."""
-
+async def test_a_stream_outlasts_the_replica_behind_it(live: httpx.AsyncClient, script: Script) -> None:
     async def behaviour(request: runs_pb2.FollowThreadRequest) -> AsyncIterator[Any]:
         if not request.continue_after:
             yield OPENED
-            if then is not None:
-                yield then
+            yield followed(protocol_event(3), live=True)
             raise Unavailable("gone")
         yield followed(position=request.continue_after)
         yield followed(protocol_event(4, "updates"))
@@ -283,11 +277,31 @@ async def test_a_stream_outlasts_the_replica_behind_it(
     script.on(FollowThread=behaviour)
     body = {"channels": ["values", "updates"], "namespaces": [["a"]], "depth": 2, "since": 2}
     response = await live.post(EVENTS, json=body)
-    assert names_of(response.content) == [*(["values"] if then else []), "updates"]
+    assert names_of(response.content) == ["values", "updates"]
     first, again = (question for name, question in script.asked if name == "FollowThread")
-    assert again.continue_after == ("7-3" if then else "6-0")
+    assert again.continue_after == "7-3"
     again.continue_after = ""
     assert again == first
+
+
+async def test_in_the_middle_of_the_past_another_replica_is_asked_for_all_of_it(
+    live: httpx.AsyncClient, script: Script
+) -> None:
+    """It decides what of the past is sent; what has been sent is left out."""
+    questions = []
+
+    async def behaviour(request: runs_pb2.FollowThreadRequest) -> AsyncIterator[Any]:
+        questions.append(request)
+        yield OPENED
+        yield followed(protocol_event(3))
+        if len(questions) < 3:
+            raise Unavailable("gone")
+        yield followed(protocol_event(4, "updates"), live=True)
+
+    script.on(FollowThread=behaviour)
+    response = await live.post(EVENTS, json={"channels": ["values", "updates"], "since": 2})
+    assert names_of(response.content) == ["values", "updates"]
+    assert questions == 3 * questions[:1]
 
 
 async def test_a_stream_gives_up_when_no_replica_comes_back(

@@ -509,13 +509,10 @@ async def test_a_subscription_that_the_service_refuses_leaves_the_others(connect
         assert await talk.events(1) == [4]
 
 
-NO_HTTP = "Session._answer lets HTTPExceptions through (502, 504, 503 of a service that hangs): the socket breaks"
-
-
 @pytest.mark.parametrize(
     "messages",
     [
-        pytest.param([], id="at once", marks=pytest.mark.xfail(strict=True, reason=NO_HTTP)),
+        pytest.param([], id="at once"),
         pytest.param([followed(position="0-0")], id="before it is live"),
     ],
 )
@@ -778,7 +775,6 @@ class Silent:
         self.is_cancelled = True
 
 
-@pytest.mark.xfail(strict=True, reason="routes.streams.begin does not cancel its call when it is cancelled: a leak")
 async def test_a_stream_that_is_left_while_it_begins_leaves_no_call_behind(gateway: Gateway) -> None:
     call = Silent()
     clients = SimpleNamespace(follow=lambda *_: call, watch=gateway.clients.watch)
@@ -809,7 +805,6 @@ def masked(text: bytes) -> bytes:
     return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
 
 
-@pytest.mark.xfail(strict=True, reason="uvicorn's WebSocket takes the connection over: nobody looks whether it is read")
 async def test_a_client_that_reads_nothing_is_closed(gateway: Gateway, script: Script, tmp_path: Path) -> None:
     log = thread(script, *RUN)
     async with serving(gateway, tmp_path, http_stall_timeout_seconds=0.2):
@@ -919,3 +914,15 @@ async def test_sockets_are_counted_while_they_are_open(connect: Connect, gateway
     async with asyncio.timeout(SECONDS):
         while gauge._value.get() != before:  # noqa: ASYNC110 - a metric tells nobody
             await asyncio.sleep(0)
+
+
+async def test_a_socket_outlives_the_time_that_a_head_may_take(
+    gateway: Gateway, script: Script, tmp_path: Path
+) -> None:
+    thread(script, *RUN)
+    async with serving(gateway, tmp_path, http_header_timeout_seconds=0.1), talking(tmp_path) as talk:
+        assert await talk.ask("bogus") == error("unknown_command", "Unknown protocol command: bogus")
+        with pytest.raises(TimeoutError):  # nothing comes, and the socket stays
+            async with asyncio.timeout(0.3):
+                await talk.socket.recv()
+        assert await talk.ask("bogus") == error("unknown_command", "Unknown protocol command: bogus")

@@ -125,7 +125,7 @@ class _ReplayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Replay.ValueTy
     REPLAY_UNSPECIFIED: _Replay.ValueType  # 0
     """As needed: of a thread on which runs are under way, these runs, since ends of older ones would be taken for theirs;
     else all that is kept. Who asks for `lifecycle` and `input` and nothing else waits for the end of a run: such a
-    client gets the last run alone, and that not once it has ended some time ago.
+    client gets the last run alone, and that not if it has ended and began some time ago.
     """
     REPLAY_LAST_RUN: _Replay.ValueType  # 1
     """The last run, and others that are under way."""
@@ -136,7 +136,7 @@ class Replay(_Replay, metaclass=_ReplayEnumTypeWrapper):
 REPLAY_UNSPECIFIED: Replay.ValueType  # 0
 """As needed: of a thread on which runs are under way, these runs, since ends of older ones would be taken for theirs;
 else all that is kept. Who asks for `lifecycle` and `input` and nothing else waits for the end of a run: such a
-client gets the last run alone, and that not once it has ended some time ago.
+client gets the last run alone, and that not if it has ended and began some time ago.
 """
 REPLAY_LAST_RUN: Replay.ValueType  # 1
 """The last run, and others that are under way."""

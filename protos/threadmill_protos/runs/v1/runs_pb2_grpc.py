@@ -196,7 +196,7 @@ class RunsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetThreadPosition(self, request, context):
-        """How many events a thread has had.
+        """How many events a thread has had. Answers 0 if that cannot be found out at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

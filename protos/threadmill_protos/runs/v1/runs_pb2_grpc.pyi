@@ -69,7 +69,7 @@ class RunsStub:
     only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
     """
     GetThreadPosition: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetThreadPositionRequest, _runs_pb2.ThreadPosition]
-    """How many events a thread has had."""
+    """How many events a thread has had. Answers 0 if that cannot be found out at once."""
     PublishStateUpdate: _grpc.UnaryUnaryMultiCallable[_runs_pb2.PublishStateUpdateRequest, _empty_pb2.Empty]
     """Puts a `state_update` event on a thread's stream."""
     GetQueueStats: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetQueueStatsRequest, _runs_pb2.QueueStats]
@@ -115,7 +115,7 @@ class RunsAsyncStub(RunsStub):
     only when the client goes. The thread need not exist. INVALID_ARGUMENT for an unknown channel.
     """
     GetThreadPosition: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetThreadPositionRequest, _runs_pb2.ThreadPosition]  # type: ignore[assignment]
-    """How many events a thread has had."""
+    """How many events a thread has had. Answers 0 if that cannot be found out at once."""
     PublishStateUpdate: _aio.UnaryUnaryMultiCallable[_runs_pb2.PublishStateUpdateRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Puts a `state_update` event on a thread's stream."""
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetQueueStatsRequest, _runs_pb2.QueueStats]  # type: ignore[assignment]
@@ -230,7 +230,7 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.GetThreadPositionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.ThreadPosition, _abc.Awaitable[_runs_pb2.ThreadPosition]]:
-        """How many events a thread has had."""
+        """How many events a thread has had. Answers 0 if that cannot be found out at once."""
 
     @_abc_1.abstractmethod
     def PublishStateUpdate(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations  # the async stubs exist for type checkers only
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from google.protobuf.empty_pb2 import Empty
-from threadmill_chassis.errors import InvalidArgument
+from threadmill_chassis.errors import InvalidArgument, Unavailable
 from threadmill_chassis.grpc_server import Context
 from threadmill_protos.runs.v1 import runs_pb2, runs_pb2_grpc
 from threadmill_protos.threads.v1 import threads_pb2_grpc
@@ -30,6 +31,9 @@ from threadmill_runs.queue.cancelling import Canceller
 from threadmill_runs.queue.dispatcher import Dispatcher
 from threadmill_runs.queue.repo import QueueRepo, RunFilter
 from threadmill_runs.queue.run import Run, RunState
+
+# Who starts a run waits so long to learn which events are older than it.
+POSITION_SECONDS = 0.5
 
 
 class RunsServicer(runs_pb2_grpc.RunsServicer):
@@ -236,7 +240,12 @@ class RunsServicer(runs_pb2_grpc.RunsServicer):
     async def GetThreadPosition(
         self, request: runs_pb2.GetThreadPositionRequest, context: Context
     ) -> runs_pb2.ThreadPosition:
-        return runs_pb2.ThreadPosition(seq=await self._protocol_streams.position(uuid_of(request.thread_id, "thread")))
+        thread_id = uuid_of(request.thread_id, "thread")
+        try:
+            async with asyncio.timeout(POSITION_SECONDS):
+                return runs_pb2.ThreadPosition(seq=await self._protocol_streams.position(thread_id))
+        except (Unavailable, TimeoutError):  # a run must not wait for that
+            return runs_pb2.ThreadPosition()
 
     async def StreamThread(
         self, request: runs_pb2.StreamThreadRequest, context: Context

@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 SIGNAL_SECONDS = 0.1
 # So long a stream waits to learn what its thread asks for.
 THREAD_SECONDS = 3.0
-# A run that ended so recently may be the one that a client has started, or followed before its connection broke.
+# A run that began so recently may be the one that a client has started. Not one that ended so recently: who comes back
+# would hear of its end before what came before that, which is on another stream.
 RECENT_SECONDS = 2.0
 
 
@@ -227,7 +228,7 @@ class ProtocolStreams:
 
     async def _concerns(self, thread_id: str, ended: Run) -> bool:
         """Whether a client that has just come to wait for the end of a run may mean this one."""
-        recent = (datetime.now(UTC) - ended.updated_at).total_seconds() < RECENT_SECONDS
+        recent = (datetime.now(UTC) - ended.created_at).total_seconds() < RECENT_SECONDS
         if recent:
             return True
         thread = await self._thread(thread_id)
