@@ -21,6 +21,8 @@ from .gateway_script import (
     THREAD_ID,
     Script,
     assistant_row,
+    followed,
+    protocol_event,
     run_row,
     thread_row,
 )
@@ -512,3 +514,24 @@ async def test_shared_threads_conform_once_they_have_a_state(client: httpx.Async
 async def test_patch_of_metadata_is_answered_by_the_langgraph_api(client: httpx.AsyncClient, script: Script) -> None:
     script.on(UpdateThread=thread_row())
     assert "config" in (await client.patch(THREAD, json={"metadata": {}})).json()
+
+
+@pytest.mark.parametrize("method", ["run.start", "state.get"])
+async def test_answers_to_commands(client: httpx.AsyncClient, script: Script, method: str) -> None:
+    script.on(
+        GetThread=reason("THREAD_NOT_FOUND"), GetThreadPosition=runs_pb2.ThreadPosition(seq=7), CreateRun=run_row()
+    )
+    command = {"id": 3, "method": method, "params": {"assistant_id": "steps", "input": {"n": 1}}}
+    response = await client.post(f"{THREAD}/commands", json=command)
+    assert conforming("POST", "/threads/{thread_id}/commands", response)["id"] == 3
+
+
+async def test_stream_of_a_thread(live: httpx.AsyncClient, script: Script) -> None:
+    script.on(FollowThread=[followed(), followed(protocol_event(1), protocol_event(2, "lifecycle"), live=True)])
+    response = await live.post(f"{THREAD}/stream", json={"channels": ["values", "lifecycle"]})
+    conforming("POST", "/threads/{thread_id}/stream", response)
+    lines = [line.removeprefix("data: ") for line in response.text.split("\r\n") if line.startswith("data: ")]
+    schema = {**SPEC["components"]["schemas"]["StreamingEvent"], "components": SPEC["components"]}
+    for line in lines:
+        Draft202012Validator(schema).validate(orjson.loads(line))
+    assert len(lines) == 2
