@@ -1,5 +1,6 @@
 """The thread-streaming protocol: every frame of a run, filters, replay, commands and what they refuse."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -72,6 +73,7 @@ async def protocol_failing(server: Recorder) -> None:
     for error in ("ValueError", "OSError"):
         thread = server.name(str(uuid4()))
         await run(server, thread, "failing", {"error": error})
+        await _settled(server, thread)
         await look(server, thread)
 
 
@@ -99,8 +101,14 @@ async def protocol_people(server: Recorder) -> None:
 
 
 async def _settled(server: Recorder, thread: str) -> None:
+    """Returns once the thread shows the end of its run: on the reference, a moment after it was told."""
     runs = (await server.http.get(f"/threads/{thread}/runs")).json()
     await server.http.get(f"/threads/{thread}/runs/{runs[0]['run_id']}/join")
+    for _ in range(100):
+        row = (await server.http.get(f"/threads/{thread}")).json()
+        if row["status"] != "busy" and "error" in row:
+            return
+        await asyncio.sleep(0.02)
 
 
 @script
@@ -159,6 +167,7 @@ async def protocol_cancelled(server: Recorder) -> None:
                 await server.post(f"/threads/{thread}/runs/{run_id}/cancel", params={"wait": "true"})
             if _is_end(event):
                 break
+    await _settled(server, thread)
     await look(server, thread)
 
 
