@@ -1,6 +1,11 @@
 """`python -m threadmill_gateway`."""
 
-from threadmill_gateway.main import main
+from threadmill_chassis.lean_imports import leave_out
+
+# structlog loads it where a developer's tools have brought it, to print tracebacks that we never print: 4 MB.
+leave_out("rich")
+
+from threadmill_gateway.main import main  # noqa: E402 - after that
 
 if __name__ == "__main__":
     main()

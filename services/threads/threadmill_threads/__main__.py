@@ -1,5 +1,11 @@
 """`python -m threadmill_threads`."""
 
-from threadmill_threads.main import main
+from threadmill_chassis.lean_imports import leave_out
 
-main()
+# structlog loads it where a developer's tools have brought it, to print tracebacks that we never print: 4 MB.
+leave_out("rich")
+
+from threadmill_threads.main import main  # noqa: E402 - after that
+
+if __name__ == "__main__":
+    main()
