@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from threadmill_gateway.errors import RETRY_AFTER, detail_response
 from threadmill_gateway.settings import GatewaySettings
+from threadmill_gateway.stalling import Stall
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,7 @@ class Connection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._refusal: tuple[HTTPStatus, str] | None = None
         self._upgraded = False
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stall = Stall(limits.stall_seconds)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """A new client. One that asks for nothing is an idle one from the start."""
@@ -76,7 +77,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client, or we, closed."""
         _stop(self._head_timer)
-        _stop(self._stall_timer)
+        self._stall.ends()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
@@ -138,18 +139,12 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not keep up. It has some time to go on reading."""
         super().pause_writing()
-        if self._stall_timer is None:
-            self._stall_timer = self.loop.call_later(self._limits.stall_seconds, self._give_up)
+        self._stall.begins(self.transport)
 
     def resume_writing(self) -> None:
         """The client has read most of what it was sent."""
-        _stop(self._stall_timer)
-        self._stall_timer = None
+        self._stall.ends()
         super().resume_writing()
-
-    def _give_up(self) -> None:
-        log.info("client_does_not_read", seconds=self._limits.stall_seconds)
-        self.transport.abort()  # closing would wait until the client has read everything
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answers what never became a request, and closes."""

@@ -5,13 +5,15 @@ those who come later.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import grpc
 import orjson
+import structlog
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -25,9 +27,12 @@ from threadmill_gateway.errors import describe, http_of
 from threadmill_gateway.models.runs import RunCreate
 from threadmill_gateway.requests import canonical_uuid
 from threadmill_gateway.routes.runs import queue_run
+from threadmill_gateway.routes.streams import begin_wait, followed_wait
 from threadmill_gateway.run_requests import STRATEGIES, create_request
 from threadmill_gateway.thread_protocol.envelopes import CommandFailed
 from threadmill_gateway.thread_protocol.subscribing import BadSubscription, selection_of
+
+log = structlog.get_logger(__name__)
 
 EVENT_STREAMING = "__event_streaming_v2"
 STREAM_MODES = ("values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints")
@@ -51,6 +56,20 @@ class Done:
 Handler = Callable[["Commands", Params], Awaitable[Done]]
 
 
+@contextmanager
+def as_command_failures() -> Iterator[None]:
+    """Within the block, whatever a request fails with in HTTP fails as a command."""
+    try:
+        yield
+    except HTTPException as error:
+        raise CommandFailed("unknown_error", f"{error.status_code}: {error.detail}") from error
+    except ValidationError as error:
+        raise CommandFailed("invalid_argument", describe(error)) from error
+    except grpc.aio.AioRpcError as error:
+        status, text = http_of(error)
+        raise CommandFailed("unknown_error", f"{status}: {text}") from error
+
+
 class Commands:
     """The commands of one thread, for one client. Each answers its result, or raises CommandFailed.
 
@@ -67,15 +86,8 @@ class Commands:
         handler = HANDLERS.get(method)
         if handler is None:
             raise CommandFailed("unknown_command", f"Unknown protocol command: {method}")
-        try:
+        with as_command_failures():
             return await handler(self, params if isinstance(params, dict) else {})
-        except HTTPException as error:
-            raise CommandFailed("unknown_error", f"{error.status_code}: {error.detail}") from error
-        except ValidationError as error:
-            raise CommandFailed("invalid_argument", describe(error)) from error
-        except grpc.aio.AioRpcError as error:
-            status, text = http_of(error)
-            raise CommandFailed("unknown_error", f"{status}: {text}") from error
 
     async def subscribe(self, params: Params) -> Done:
         """Checks a subscription. It lasts as long as the connection: over HTTP, none."""
@@ -95,7 +107,8 @@ class Commands:
         if not isinstance(params.get("assistant_id"), str) or not params["assistant_id"]:
             raise CommandFailed("invalid_argument", "run.start requires an assistant_id.")
         _check_tracer(params.get("langsmith_tracer"))
-        self._check_thread()
+        if not self._thread_id:
+            raise CommandFailed("unknown_error", "422: Invalid thread ID")
         strategy = _strategy(params)
         given = params.get("input")
         body: dict[str, Any] = {
@@ -149,10 +162,6 @@ class Commands:
         clients = self._gateway.clients
         question = runs_pb2.GetThreadPositionRequest(thread_id=self._thread_id)
         return (await clients.ask(clients.runs.GetThreadPosition, question)).seq
-
-    def _check_thread(self) -> None:
-        if not self._thread_id:
-            raise CommandFailed("unknown_error", "422: Invalid thread ID")
 
     async def _assistant_of(self, thread: threads_pb2.Thread) -> str:
         """The assistant that ran on the thread last: its metadata tell, unless a client has overwritten them."""
@@ -210,20 +219,21 @@ class Commands:
         if not active:  # it has ended just now, and its thread is about to show it
             await asyncio.sleep(SETTLING_SECONDS)
             return True
-        clients = self._gateway.clients
         reference = runs_pb2.RunRef(thread_id=self._thread_id, run_id=active[0].run_id)
-        call = clients.follow(clients.runs.WaitRun, runs_pb2.WaitRunRequest(run=reference))
         try:
             async with asyncio.timeout(seconds):
-                while await call.read() is not grpc.aio.EOF:
-                    pass
+                call, run = await begin_wait(self._gateway, runs_pb2.WaitRunRequest(run=reference))
+                following = followed_wait(self._gateway, call, run)
+                try:
+                    async for _ in following.messages():
+                        pass
+                finally:
+                    following.cancel()
         except TimeoutError:
-            pass
+            log.debug("run_outlasts_command", run_id=reference.run_id)
         except grpc.aio.AioRpcError as error:
             if reason_of(error) != "RUN_NOT_FOUND":
                 raise
-        finally:
-            call.cancel()
         return True
 
     async def _runs(self, state: "runs_pb2.RunState.ValueType") -> Sequence[runs_pb2.Run]:

@@ -18,9 +18,14 @@ from threadmill_chassis.ids import new_id
 from threadmill_protos.runs.v1 import runs_pb2
 
 from threadmill_gateway.context import Gateway
-from threadmill_gateway.errors import problem_of
+from threadmill_gateway.errors import problem_of, refuse
 from threadmill_gateway.responses import Following, order
-from threadmill_gateway.thread_protocol.commands import Commands, checked_selection, checked_subscription
+from threadmill_gateway.thread_protocol.commands import (
+    Commands,
+    as_command_failures,
+    checked_selection,
+    checked_subscription,
+)
 from threadmill_gateway.thread_protocol.envelopes import CommandFailed, event_json, failure, no_command, success
 from threadmill_gateway.thread_protocol.following import Pace, follow_thread
 from threadmill_gateway.thread_protocol.subscribing import count_of
@@ -100,14 +105,8 @@ class Session:
         handler = self._handlers.get(method)
         if handler is None:
             return (await self._commands.carry_out(method, params)).result
-        try:
+        with as_command_failures():
             return await handler(params)
-        except grpc.aio.AioRpcError as error:
-            raise CommandFailed("unknown_error", problem_of(error)["message"]) from error
-        except HTTPException as error:
-            raise CommandFailed("unknown_error", f"{error.status_code}: {error.detail}") from error
-        except TimeoutError as error:
-            raise CommandFailed("unknown_error", "504: Gateway Timeout") from error
 
     async def _subscribe(self, params: Params) -> dict[str, Any]:
         selection = checked_selection("subscription.subscribe", params)
@@ -155,7 +154,7 @@ class Session:
     async def _kept(
         self, selection: runs_pb2.Selection, **how: Any
     ) -> AsyncGenerator[runs_pb2.FollowThreadResponse, None]:
-        """What is kept of a selection. Raises the service's errors, and TimeoutError if it hangs."""
+        """What is kept of a selection. Raises the service's errors; 503 and 504 if it ends or hangs."""
         seconds = self._gateway.settings.call_timeout_seconds
         following = await follow_thread(self._gateway, self._question([selection], **how))
         try:
@@ -166,8 +165,10 @@ class Session:
                 yield message
                 if message.live:
                     return
+        except TimeoutError as error:
+            raise refuse(504, "Gateway Timeout") from error
         except StopAsyncIteration as error:
-            raise CommandFailed("unknown_error", "503: Service Unavailable") from error
+            raise refuse(503, "Service Unavailable") from error
         finally:
             following.cancel()
 

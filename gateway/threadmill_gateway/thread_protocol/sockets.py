@@ -1,9 +1,9 @@
 """The protocol's WebSocket endpoints: who may open one, and its conversation."""
 
-import re
 from collections.abc import Collection
 
 import structlog
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -12,7 +12,6 @@ from starlette.websockets import WebSocket
 from threadmill_gateway.context import Gateway
 from threadmill_gateway.errors import detail_response
 from threadmill_gateway.requests import canonical_uuid
-from threadmill_gateway.settings import GatewaySettings
 from threadmill_gateway.thread_protocol.session import Session
 
 log = structlog.get_logger(__name__)
@@ -26,6 +25,10 @@ class ThreadSocket:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        settings = gateway.settings
+        self._cors = CORSMiddleware(
+            self, allow_origins=settings.cors_allow_origins, allow_origin_regex=settings.cors_allow_origin_regex
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one client until it goes."""
@@ -46,19 +49,13 @@ class ThreadSocket:
     def _refusal(self, socket: WebSocket) -> Response | None:
         """Pages of other origins are refused here: browsers ask about events and fetches, but not about sockets."""
         origin = socket.headers.get("origin")
-        if origin is not None and not allowed(origin, socket.headers.get("host", ""), self._gateway.settings):
-            return detail_response(403, "Origin not allowed")
+        if origin is not None:
+            is_own = origin.partition("://")[2] == socket.headers.get("host", "")
+            if not is_own and not self._cors.is_allowed_origin(origin):
+                return detail_response(403, "Origin not allowed")
         if canonical_uuid(socket.path_params["thread_id"]) is None:
             return detail_response(422, "Invalid thread ID: must be a UUID")
         return None
-
-
-def allowed(origin: str, host: str, settings: GatewaySettings) -> bool:
-    """Whether pages of this origin may read answers, as for cross-origin requests."""
-    if "*" in settings.cors_allow_origins or origin in settings.cors_allow_origins:
-        return True
-    pattern = settings.cors_allow_origin_regex
-    return origin.partition("://")[2] == host or bool(pattern and re.fullmatch(pattern, origin))
 
 
 def socket_routes(gateway: Gateway, disabled: Collection[str]) -> list[BaseRoute]:

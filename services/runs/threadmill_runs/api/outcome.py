@@ -3,7 +3,6 @@
 from __future__ import annotations  # the async stubs exist for type checkers only
 
 from collections.abc import Sequence
-from typing import Any
 
 import grpc
 import orjson
@@ -12,6 +11,7 @@ from threadmill_protos.runs.v1 import runs_pb2
 from threadmill_protos.threads.v1 import threads_pb2, threads_pb2_grpc
 
 from threadmill_runs.events.log import END_EVENT
+from threadmill_runs.interrupts import interrupts_of
 from threadmill_runs.queue.ending import ROLLED_BACK, end_status
 from threadmill_runs.queue.run import RunState
 
@@ -76,8 +76,6 @@ class WaitedOutcome:
             raise
         if thread.error_json not in (b"", b"null") and thread.state == threads_pb2.THREAD_STATE_ERROR:
             return b'{"__error__":' + thread.error_json + b"}"
-        pending: dict[str, list[Any]] = orjson.loads(thread.interrupts_json or b"{}")
-        interrupts = [interrupt for of_task in pending.values() for interrupt in of_task]
-        if interrupts:
+        if interrupts := interrupts_of(thread):
             return orjson.dumps({"__interrupt__": interrupts})
         return thread.values_json or b"{}"

@@ -163,10 +163,6 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
     crons = CronRepo(pool, settings, queries)
     scheduler = Scheduler(crons, acceptor, settings.cron_poll_seconds, settings.cron_lease_seconds)
 
-    async def is_resumable(run_id: str) -> bool:
-        run = await repo.get(run_id)
-        return run is not None and run.resumable
-
     watching = Watching(acceptor, hub, dispatcher.reports_here)
     runs = RunsServicer(
         acceptor,
@@ -174,8 +170,8 @@ async def build(settings: RunsSettings, stack: AsyncExitStack) -> RunsApi:
         canceller,
         assistants,
         hub,
-        ThreadStreams(hub, events, is_resumable),
-        ProtocolStreams(hub, events, threads, repo.get, repo.last_of, repo.active_run_ids, active_runs.is_active),
+        ThreadStreams(hub, events, repo.is_resumable),
+        ProtocolStreams(hub, events, threads, repo, active_runs.is_active),
         dispatcher,
         threads,
         crons,

@@ -201,16 +201,18 @@ class EventLog:
 
     async def newest(self, thread_id: str) -> EventId:
         """Id of the newest event; START for an empty log."""
-        async with asyncio.timeout(self._bounds.timeout_seconds):
-            entries: Any = await self._redis.xrevrange(LogKeys(thread_id).stream, count=1)
-        found = EventId.parse(entries[0][0].decode()) if entries else None
-        return found or START
+        entry = await self._newest_entry(thread_id)
+        return (EventId.parse(entry[0].decode()) if entry else None) or START
 
     async def newest_event(self, thread_id: str) -> runs_pb2.Event | None:
         """The newest event; None for an empty log."""
+        entry = await self._newest_entry(thread_id)
+        return decode(entry[1][b"m"])[-1][1] if entry else None
+
+    async def _newest_entry(self, thread_id: str) -> Any:
         async with asyncio.timeout(self._bounds.timeout_seconds):
             entries: Any = await self._redis.xrevrange(LogKeys(thread_id).stream, count=1)
-        return decode(entries[0][1][b"m"])[-1][1] if entries else None
+        return entries[0] if entries else None
 
     async def count(self, thread_id: str, *, remember: bool = False) -> int:
         """How many events the thread has had, as far as anybody remembers.

@@ -22,6 +22,8 @@ from threadmill_runs.events.hub import Hub
 from threadmill_runs.events.log import END_EVENT, START, EventId, EventLog, event
 from threadmill_runs.events.protocol_view import REQUEST, ProtocolFilter, root_lifecycle, shown
 from threadmill_runs.events.replay import Replay
+from threadmill_runs.interrupts import interrupts_of
+from threadmill_runs.queue.repo import QueueRepo
 from threadmill_runs.queue.run import Run, RunState
 
 log = structlog.get_logger(__name__)
@@ -96,17 +98,13 @@ class ProtocolStreams:
         hub: Hub,
         events: EventLog,
         threads: threads_pb2_grpc.ThreadsAsyncStub,
-        find_run: Callable[[str], Awaitable[Run | None]],
-        last_run: Callable[[str], Awaitable[Run | None]],
-        active_runs: Callable[[str], Awaitable[list[str]]],
+        repo: QueueRepo,
         is_active: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._hub = hub
         self._events = events
         self._threads = threads
-        self._find_run = find_run
-        self._last_run = last_run
-        self._active_runs = active_runs
+        self._repo = repo
         self._is_active = is_active
 
     async def follow(
@@ -127,8 +125,8 @@ class ProtocolStreams:
             under_way = await self._under_way(thread_id, continues=begin is not None)
             progress = _Progress(wanted, since, under_way, continues=begin is not None)
             if begin is None:
-                last = None if since else await self._last_run(thread_id)
-                replay = Replay(newest, await self._past(thread_id, wanted, last, last_run_only=last_run_only))
+                last = None if since else await self._repo.last_of(thread_id)
+                replay = Replay(newest, await self._past(thread_id, wanted, last, under_way, last_run_only))
                 if newest == START:
                     yield Delivery(START, await self._untold_requests(thread_id, progress), live=True)
                     replay = None
@@ -170,8 +168,8 @@ class ProtocolStreams:
 
     async def _under_way(self, thread_id: str, *, continues: bool) -> set[str]:
         """Runs of which an end is to come. Of a stream that goes on, one may have got lost before it did."""
-        active = set(await self._active_runs(thread_id))
-        last = await self._last_run(thread_id) if continues and not active else None
+        active = set(await self._repo.active_run_ids(thread_id))
+        last = await self._repo.last_of(thread_id) if continues and not active else None
         if last is not None:
             with _asking_redis():
                 newest = await self._events.newest_event(thread_id)
@@ -205,24 +203,29 @@ class ProtocolStreams:
             return await self._events.newest(thread_id)
 
     async def _past(
-        self, thread_id: str, wanted: ProtocolFilter, last: Run | None, *, last_run_only: bool
+        self,
+        thread_id: str,
+        wanted: ProtocolFilter,
+        last: Run | None,
+        active: set[str],
+        last_run_only: bool,
     ) -> Callable[[str], Awaitable[bool]]:
         """Which runs' past a client gets (runs.proto, Replay). `last`: run of the thread; None: there is none, or the
         client says what it has seen.
         """
         if last is None:
-            return self._is_resumable
+            return self._repo.is_resumable
         if last.state.active:
-            chosen = {last.run_id, *await self._active_runs(thread_id)}
+            chosen = {last.run_id, *active}
         elif wanted.signals_only:
             chosen = {last.run_id} if await self._concerns(thread_id, last) else set[str]()
         elif last_run_only:
             chosen = {last.run_id}
         else:
-            return self._is_resumable
+            return self._repo.is_resumable
 
         async def is_chosen(run_id: str) -> bool:
-            return run_id in chosen and await self._is_resumable(run_id)
+            return run_id in chosen and await self._repo.is_resumable(run_id)
 
         return is_chosen
 
@@ -233,10 +236,6 @@ class ProtocolStreams:
             return True
         thread = await self._thread(thread_id)
         return thread is None or bool(_pending(thread))
-
-    async def _is_resumable(self, run_id: str) -> bool:
-        run = await self._find_run(run_id)
-        return run is not None and run.resumable
 
     async def _overdue(self, thread_id: str, progress: _Progress) -> list[runs_pb2.ProtocolEvent]:
         """What should have come: ends that Redis has lost, and requests that could not be found out before."""
@@ -251,7 +250,7 @@ class ProtocolStreams:
 
     async def _made_up_end(self, thread_id: str, run_id: str, progress: _Progress) -> runs_pb2.ProtocolEvent | None:
         """The end of a run that is over, from what Postgres says. Clients know it from the real one by nothing."""
-        run, thread = await self._find_run(run_id), await self._thread(thread_id) or threads_pb2.Thread()
+        run, thread = await self._repo.get(run_id), await self._thread(thread_id) or threads_pb2.Thread()
         told = {
             "status": run.state.value if run is not None else RunState.INTERRUPTED.value,
             "at": int((run.updated_at if run is not None else datetime.now(UTC)).timestamp() * 1000),
@@ -274,7 +273,7 @@ class ProtocolStreams:
         thread = await self._thread(thread_id)
         progress.owes_requests = thread is None
         pending = _pending(thread or threads_pb2.Thread())
-        run = await self._last_run(thread_id) if pending.keys() - progress.requests else None
+        run = await self._repo.last_of(thread_id) if pending.keys() - progress.requests else None
         if run is None or run.state.active:
             return []
         count = await self.position(thread_id)
@@ -315,8 +314,7 @@ def _asking_redis() -> Iterator[None]:
 
 def _pending(thread: threads_pb2.Thread) -> dict[str, object]:
     """What the thread asks for, by the ids of its interrupts."""
-    by_task: dict[str, list[dict[str, object]]] = orjson.loads(thread.interrupts_json or b"{}")
-    return {str(each["id"]): each["value"] for of_task in by_task.values() for each in of_task}
+    return {str(each["id"]): each["value"] for each in interrupts_of(thread)}
 
 
 def _is_request(each: runs_pb2.Event) -> bool:

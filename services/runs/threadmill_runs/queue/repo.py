@@ -116,6 +116,11 @@ class QueueRepo:
             row = await self._sql.get_run(db, run_id=run_id, thread_id=thread_id)
         return Run.from_record(row) if row else None
 
+    async def is_resumable(self, run_id: str) -> bool:
+        """Whether clients may replay the events of a run; not of one that is gone."""
+        run = await self.get(run_id)
+        return run is not None and run.resumable
+
     async def last_of(self, thread_id: str) -> Run | None:
         """The newest run of a thread."""
         runs = await self.search(RunFilter(thread_id), 1, 0)
