@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
+# A stream of two answers.
+WAIT_RUN = "/threadmill.runs.v1.Runs/WaitRun"
 # Id of the HTTP request that is being served; travels with every call that it causes.
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -87,7 +89,8 @@ async def open_clients(settings: GatewaySettings) -> AsyncIterator[Clients]:
     async with AsyncExitStack() as stack:
 
         async def channel(address: str) -> grpc.aio.Channel:
-            return await stack.enter_async_context(open_channel(settings, address, patient=False))
+            opened = open_channel(settings, address, patient=False, shared_streams=[WAIT_RUN])
+            return await stack.enter_async_context(opened)
 
         health: dict[Any, Any] = {}
 

@@ -1,11 +1,13 @@
 """Channels between services: keep-alive, size limits, and what a call does while its peer is away."""
 
 import json
+from collections.abc import Collection
 
 import grpc
 
 from threadmill_chassis.grpc_server import KEEPALIVE
 from threadmill_chassis.settings import ProcessSettings
+from threadmill_chassis.shared_calls.channel import SharedChannel
 
 # Every write of our contracts is idempotent or fenced, so a call that the peer could not take may go again:
 # after 0.2, 0.8, 2.6 and 5.6 seconds (each pause up to a fifth shorter or longer; gRPC allows five attempts).
@@ -16,16 +18,21 @@ RETRY_POLICY = {
     "backoffMultiplier": 3,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
+# What a message on a shared stream holds beside the message of its call.
+FRAME_BYTES = 1024
 
 
-def open_channel(settings: ProcessSettings, address: str, *, patient: bool = True) -> grpc.aio.Channel:
+def open_channel(
+    settings: ProcessSettings, address: str, *, patient: bool = True, shared_streams: Collection[str] = ()
+) -> grpc.aio.Channel:
     """A channel to `address` (`host:port`, `dns:///name:port` or `unix:/path`); connects when first used.
 
     A patient one waits for a peer that is away until the call's deadline. An impatient one bridges a restart, but fails
     with UNAVAILABLE after five to seven seconds; single calls may still ask to wait (`wait_for_ready=True`).
+    Small calls share a stream, those of `shared_streams` (methods with few answers) too; see shared_calls.
     """
     limit = settings.grpc_max_message_bytes
-    return grpc.aio.insecure_channel(
+    channel = grpc.aio.insecure_channel(
         address,
         options=[
             *KEEPALIVE,
@@ -39,6 +46,9 @@ def open_channel(settings: ProcessSettings, address: str, *, patient: bool = Tru
             ("grpc.max_reconnect_backoff_ms", 1_000),
         ],
     )
+    if not settings.shared_calls:
+        return channel
+    return SharedChannel(channel, address, limit - FRAME_BYTES, shared_streams)
 
 
 def _service_config(patient: bool) -> str:
@@ -46,4 +56,6 @@ def _service_config(patient: bool) -> str:
     # An executor's streams are repeated by whoever writes them, from what was acknowledged. gRPC's own retry
     # of a stream can lose messages that are written while it waits: an outcome was seen to arrive without its events.
     executors = {"name": [{"service": "threadmill.runs.v1.Executors"}], "waitForReady": patient}
-    return json.dumps({"methodConfig": [every_method, executors]})
+    # Nor does it repeat the stream that calls share; it is opened as soon as its server is there.
+    calls = {"name": [{"service": "threadmill.common.v1.Calls"}], "waitForReady": True}
+    return json.dumps({"methodConfig": [every_method, executors, calls]})

@@ -14,6 +14,8 @@ from grpc_status import rpc_status
 from threadmill_chassis.errors import DomainError
 
 DOMAIN = "threadmill"
+# Metadata of a call: the id of the client's request that causes it.
+REQUEST_ID = "x-request-id"
 log = structlog.get_logger(__name__)
 
 
@@ -81,24 +83,33 @@ def _guard_stream(inner: Callable[..., AsyncGenerator[Any, None]]) -> Callable[.
 
 def _bind_request_id(context: grpc.aio.ServicerContext[Any, Any]) -> None:
     for key, value in context.invocation_metadata() or ():
-        if key == "x-request-id":
+        if key == REQUEST_ID:
             structlog.contextvars.bind_contextvars(request_id=value)
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         raise error
+    await context.abort_with_status(rpc_status.to_status(failure_of(error)))
+
+
+def failure_of(error: Exception) -> status_pb2.Status:
+    """What a caller is told of an error that ends its call. What is neither a domain error nor a peer's is logged."""
     if isinstance(error, DomainError):
-        await context.abort_with_status(rpc_status.to_status(to_status(error)))
+        return to_status(error)
     if isinstance(error, grpc.aio.AioRpcError):  # a peer's answer, passed on with its reason
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # duck-typed: reads code, details, metadata
         if status is not None:
-            await context.abort_with_status(rpc_status.to_status(status))
+            return status
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"a backing service did not answer: {error.details()}")
+            return _status(grpc.StatusCode.UNAVAILABLE, f"a backing service did not answer: {error.details()}")
     error_id = uuid4().hex
     log.error("internal_error", error_id=error_id, exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, f"An internal error occurred (id {error_id})")
+    return _status(grpc.StatusCode.INTERNAL, f"An internal error occurred (id {error_id})")
+
+
+def _status(code: grpc.StatusCode, message: str) -> status_pb2.Status:
+    return status_pb2.Status(code=code.value[0], message=message)
 
 
 def to_status(error: DomainError) -> status_pb2.Status:
@@ -108,6 +119,18 @@ def to_status(error: DomainError) -> status_pb2.Status:
     detail.Pack(info)
     code: int = code_pb2.Code.Value(error.status.name)
     return status_pb2.Status(code=code, message=error.message, details=[detail])
+
+
+def rpc_error(code: int, message: str, reason: str = "") -> grpc.aio.AioRpcError:
+    """The error of a call that ended with this status, as its caller would see it; `reason_of` finds the reason."""
+    names = {each.value[0]: each for each in grpc.StatusCode}
+    status = status_pb2.Status(code=code, message=message)
+    if reason:
+        detail = any_pb2.Any()
+        detail.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
+        status.details.append(detail)
+    trailing = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    return grpc.aio.AioRpcError(names.get(code, grpc.StatusCode.UNKNOWN), grpc.aio.Metadata(), trailing, message)
 
 
 def reason_of(error: grpc.RpcError) -> str:

@@ -9,10 +9,12 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from threadmill_protos.common.v1 import calls_pb2_grpc
 
 from threadmill_chassis.errors import DomainError
 from threadmill_chassis.grpc_errors import ErrorInterceptor
 from threadmill_chassis.settings import ProcessSettings
+from threadmill_chassis.shared_calls.server import Recorder, SharedCalls
 
 log = structlog.get_logger(__name__)
 
@@ -41,13 +43,26 @@ class Registration:
     """One service to serve: its full proto name and the function that adds its servicer to a server."""
 
     name: str
-    add_to: Callable[[grpc.aio.Server], None]
+    add_to: Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that serves."""
+
+    grpc: grpc.aio.Server
+    calls: SharedCalls
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no more calls, and ends when those under way have, or after the grace period. May be repeated."""
+        self.calls.go_away()
+        await self.grpc.stop(grace_seconds)
 
 
 @asynccontextmanager
 async def serving(
     settings: ProcessSettings, address: str, registrations: Sequence[Registration]
-) -> AsyncIterator[grpc.aio.Server]:
+) -> AsyncIterator[Server]:
     """Serves on `address` (`host:port` or `unix:/path`) until the block ends; then drains for the grace period.
 
     Raises AddressInUse.
@@ -57,8 +72,11 @@ async def serving(
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
     checker = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+    recorder = Recorder(server)
     for registration in registrations:
-        registration.add_to(server)
+        registration.add_to(recorder)
+    calls = SharedCalls(recorder.handlers)
+    calls_pb2_grpc.add_CallsServicer_to_server(calls, server)
     names = [registration.name for registration in registrations]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     try:
@@ -69,8 +87,9 @@ async def serving(
     for name in ["", *names]:
         await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
     log.info("serving", address=address, services=names)
+    serving_server = Server(server, calls)
     try:
-        yield server
+        yield serving_server
     finally:
         await checker.enter_graceful_shutdown()
-        await server.stop(settings.shutdown_grace_seconds)
+        await serving_server.stop(settings.shutdown_grace_seconds)

@@ -19,4 +19,5 @@ class ProcessSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     grpc_max_message_bytes: int = Field(default=320 * MIB, gt=0)
+    shared_calls: bool = True
     shutdown_grace_seconds: float = Field(default=10.0, ge=0)

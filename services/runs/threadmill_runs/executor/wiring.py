@@ -27,6 +27,9 @@ from threadmill_runs.executor.running.outbox import Outbox
 from threadmill_runs.executor.running.reporter import Reporter
 from threadmill_runs.executor.settings import ExecutorSettings
 
+# What its peer has not acknowledged is bounded by the outbox, and its answers are acknowledgements.
+REPORT = "/threadmill.runs.v1.Executors/Report"
+
 
 @dataclass(frozen=True, slots=True)
 class Executor:
@@ -42,7 +45,7 @@ def build(settings: ExecutorSettings, registry: GraphRegistry, stack: AsyncExitS
     control_loop = asyncio.get_running_loop()
     threads_channel = open_channel(settings, settings.threads_address)
     store_channel = open_channel(settings, settings.store_address)
-    runs_channel = open_channel(settings, settings.runs_address)
+    runs_channel = open_channel(settings, settings.runs_address, shared_streams=[REPORT])
     for channel in (threads_channel, store_channel, runs_channel):
         stack.push_async_callback(channel.close)
     checkpoints = checkpoints_pb2_grpc.CheckpointsStub(threads_channel)

@@ -1,0 +1,216 @@
+"""The server's side: methods that are served by gRPC already, called by frames."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.rpc import error_details_pb2
+from threadmill_protos.common.v1 import calls_pb2, calls_pb2_grpc
+
+from threadmill_chassis.grpc_errors import REQUEST_ID, failure_of
+
+Failure = calls_pb2.Frame.Failure
+Requests = AsyncIterator[calls_pb2.ShareRequest]
+# A server's word to gRPC's retries (gRFC A6): do not repeat.
+PUSHBACK = "grpc-retry-pushback-ms"
+
+
+class Recorder:
+    """Stands for a server while services are added to it, and keeps their methods by full name."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+        self.handlers: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
+        """As the server's."""
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """As the server's."""
+        self._server.add_registered_method_handlers(service, handlers)
+        self.handlers.update({f"/{service}/{method}": handler for method, handler in handlers.items()})
+
+
+class SharedCalls(calls_pb2_grpc.CallsServicer):
+    """Serves threadmill.common.v1.Calls."""
+
+    def __init__(self, handlers: Mapping[str, Any]) -> None:
+        self._handlers = handlers
+        self._sessions: set[_Session] = set()
+        self._going_away = False
+
+    def go_away(self) -> None:
+        """The server is about to stop."""
+        self._going_away = True
+        for session in self._sessions:
+            session.go_away()
+
+    async def Share(  # noqa: N802  # the name of the method
+        self, request_iterator: Requests, context: Any
+    ) -> AsyncIterator[calls_pb2.ShareResponse]:
+        """See the proto."""
+        session = _Session(self._handlers)
+        if self._going_away:
+            session.go_away()
+        self._sessions.add(session)
+        try:
+            async with aclosing(session.serve(request_iterator)) as responses:
+                async for response in responses:
+                    yield response
+        finally:
+            self._sessions.discard(session)
+
+
+class _Session:
+    """One stream."""
+
+    def __init__(self, handlers: Mapping[str, Any]) -> None:
+        self._handlers = handlers
+        self._calls: dict[int, _Call] = {}
+        self._newest_id = 0
+        self._answers: list[calls_pb2.Frame] = []
+        self._changed = asyncio.Event()
+        self._going_away = False
+        self._ended = False
+
+    def go_away(self) -> None:
+        self._going_away = True
+        self._changed.set()
+
+    async def serve(self, requests: Requests) -> AsyncGenerator[calls_pb2.ShareResponse, None]:
+        """To the end of the stream. What is under way then is cancelled, as by the loss of a gRPC call."""
+        yield calls_pb2.ShareResponse()
+        reader = asyncio.create_task(self._read(requests), name="shared calls")
+        told = False
+        try:
+            while not (self._ended or (told and not self._calls)):
+                await self._changed.wait()
+                self._changed.clear()
+                answers, self._answers = self._answers, []
+                if answers or self._going_away != told:
+                    told = self._going_away
+                    yield calls_pb2.ShareResponse(frames=answers, going_away=told)
+        finally:
+            tasks = [reader, *(call.task for call in self._calls.values())]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, requests: Requests) -> None:
+        try:
+            async for request in requests:
+                for frame in request.frames:
+                    self._take(frame)
+        finally:
+            self._ended = True
+            self._changed.set()
+
+    def _take(self, frame: calls_pb2.Frame) -> None:
+        if frame.call_id > self._newest_id:
+            self._newest_id = frame.call_id
+            call = self._calls[frame.call_id] = _Call(self.answer, self._handlers.get(frame.method), frame)
+            call.task.add_done_callback(lambda _: self._end(frame.call_id))
+        elif frame.call_id in self._calls:  # else it has ended, of which the client will hear
+            self._calls[frame.call_id].take(frame)
+
+    def answer(self, frame: calls_pb2.Frame) -> None:
+        """Sends, together with what else there is by then."""
+        self._answers.append(frame)
+        self._changed.set()
+
+    def _end(self, call_id: int) -> None:
+        del self._calls[call_id]
+        self._changed.set()
+
+
+class _Call:
+    """One call: the method at work on it."""
+
+    def __init__(self, answer: Callable[[calls_pb2.Frame], None], handler: Any, first: calls_pb2.Frame) -> None:
+        self._answer = answer
+        self._handler = handler
+        self._id = first.call_id
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.task = asyncio.create_task(self._serve(first), name=first.method)
+
+    def take(self, frame: calls_pb2.Frame) -> None:
+        """What the client says after its first frame."""
+        if frame.cancelled:
+            self.task.cancel()
+            return
+        if frame.HasField("message"):
+            self._inbox.put_nowait(frame.message)
+        if frame.last:
+            self._inbox.put_nowait(None)
+
+    async def _serve(self, first: calls_pb2.Frame) -> None:
+        if first.request_id:
+            structlog.contextvars.bind_contextvars(request_id=first.request_id)
+        try:
+            if self._handler is None:
+                code: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
+                self._answer(self._frame(failure=Failure(code=code, message=f"no method {first.method}")))
+            else:
+                await self._call(self._handler, first)
+        except _Aborted as abort:
+            self._answer(self._frame(failure=abort.failure))
+        except Exception as error:  # noqa: BLE001  # the top of a call: others go on
+            self._answer(self._frame(failure=_failure(error)))
+
+    async def _call(self, handler: Any, first: calls_pb2.Frame) -> None:
+        context = SharedContext(first.request_id)
+        encode = handler.response_serializer
+        if handler.unary_unary is not None:
+            response = await handler.unary_unary(handler.request_deserializer(first.message), context)
+            self._answer(self._frame(message=encode(response), last=True))
+            return
+        if handler.request_streaming:
+            self.take(first)
+            responses = handler.stream_stream(self._requests(handler.request_deserializer), context)
+        else:
+            responses = handler.unary_stream(handler.request_deserializer(first.message), context)
+        async with aclosing(responses):
+            async for response in responses:
+                self._answer(self._frame(message=encode(response)))
+        self._answer(self._frame(last=True))
+
+    def _frame(self, **content: Any) -> calls_pb2.Frame:
+        return calls_pb2.Frame(call_id=self._id, **content)
+
+    async def _requests(self, decode: Any) -> AsyncIterator[Any]:
+        while (message := await self._inbox.get()) is not None:
+            yield decode(message)
+
+
+class _Aborted(Exception):
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class SharedContext:
+    """As much of gRPC's context as our methods use."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        """What has come along."""
+        return ((REQUEST_ID, self._request_id),) if self._request_id else ()
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Sequence[tuple[str, str]] = ()
+    ) -> NoReturn:
+        """Ends the call."""
+        raise _Aborted(Failure(code=code.value[0], message=details, final=PUSHBACK in dict(trailing_metadata)))
+
+
+def _failure(error: Exception) -> Failure:
+    status = failure_of(error)
+    info = error_details_pb2.ErrorInfo()
+    known = any(detail.Unpack(info) for detail in status.details)
+    return Failure(code=status.code, message=status.message, reason=info.reason if known else "")
