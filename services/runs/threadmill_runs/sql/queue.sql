@@ -14,6 +14,7 @@ ORDER BY created_at, seq;
 -- With an executor that has a slot for it, a run on a thread without other active runs begins as its first attempt:
 -- what claim_runs would do a moment later. Should another run of the thread be claimed at the same time,
 -- run_one_running makes this statement fail; then it is repeated without an executor.
+-- Creates on one thread take turns, each seeing those before it, lest a run begins before one that was created earlier.
 WITH assistant AS (
     SELECT assistant_id FROM runs.assistant
     WHERE assistant_id = :assistant_id AND version = :assistant_version AND updated_at = :assistant_updated_at
@@ -25,13 +26,12 @@ WITH assistant AS (
     SELECT :run_id FROM assistant WHERE NOT :keep_thread
     ON CONFLICT (run_id) DO NOTHING
     RETURNING run_id
-), accepted AS (
-    SELECT a.assistant_id, clock_timestamp() AS moment,
-           :executor_id::text IS NOT NULL AND NOT EXISTS (
-               SELECT FROM runs.run other
-               WHERE other.thread_id = :thread_id AND other.status IN ('pending', 'running') AND other.run_id <> :run_id
-           ) AS begins
-    FROM assistant a
+), turn AS MATERIALIZED (
+    SELECT assistant_id, pg_advisory_xact_lock(hashtextextended(:thread_id::uuid::text, 0)) FROM assistant
+), accepted AS MATERIALIZED (
+    SELECT o.assistant_id, clock_timestamp() AS moment, o.others,
+           :executor_id::text IS NOT NULL AND o.others < 2 AS begins
+    FROM (SELECT t.assistant_id, runs.other_runs(:thread_id::uuid, :run_id::uuid) AS others FROM turn t OFFSET 0) AS o
 )
 INSERT INTO runs.run AS r (run_id, thread_id, assistant_id, graph_id, metadata, kwargs, multitask_strategy,
                            stateless, keep_thread, request_id, created_at,
@@ -47,7 +47,7 @@ SELECT :run_id, :thread_id, a.assistant_id, :graph_id, :metadata, :kwargs, :mult
 FROM accepted a
 WHERE :keep_thread OR EXISTS (SELECT FROM known)
 ON CONFLICT (run_id) DO NOTHING
-RETURNING r.*, NOT EXISTS (SELECT FROM runs.run older WHERE older.thread_id = r.thread_id) AS is_first;
+RETURNING r.*, (SELECT a.others = 0 FROM accepted a) AS is_first;
 
 -- name: get_run(run_id, thread_id)^
 SELECT * FROM runs.run
