@@ -77,6 +77,7 @@ class PlayedAttempt:
         self.stops = []
         self.ended = asyncio.Event()
         self.ends_when_stopped = True
+        self.slot_freed = False
 
     def stop(self, reason):
         self.stops.append(reason)

@@ -516,19 +516,25 @@ class ReportResponse(_message.Message):
 
     ACKED_SEQ_FIELD_NUMBER: _builtins.int
     OUTCOME_ACKED_FIELD_NUMBER: _builtins.int
+    SLOT_FREED_FIELD_NUMBER: _builtins.int
     acked_seq: _builtins.int
     """Every event up to this position is durable."""
     outcome_acked: _builtins.bool
     """The outcome is durable; nothing follows."""
+    slot_freed: _builtins.bool
+    """With the outcome: this replica, to which the executor is attached, knows by it that the slot is free, and need not
+    be told (AttachRequest.released).
+    """
     def __init__(
         self,
         *,
         acked_seq: _builtins.int = ...,
         outcome_acked: _builtins.bool = ...,
+        slot_freed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_seq", b"acked_seq", "outcome_acked", b"outcome_acked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_seq", b"acked_seq", "outcome_acked", b"outcome_acked", "slot_freed", b"slot_freed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

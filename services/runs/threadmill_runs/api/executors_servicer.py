@@ -161,7 +161,11 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
                     _check_next(last_seq + 1, expected)
                 await report.open()
                 await self._finish(header, request.outcome, last_seq or (expected - 1 if expected > 1 else None))
-                yield executors_pb2.ReportResponse(acked_seq=max(0, expected - 1), outcome_acked=True)
+                yield executors_pb2.ReportResponse(
+                    acked_seq=max(0, expected - 1),
+                    outcome_acked=True,
+                    slot_freed=self._dispatcher.attempt_ended(header.fence),
+                )
                 return
 
     async def _finish(

@@ -122,6 +122,15 @@ class Dispatcher:
                 return True
         return False
 
+    def attempt_ended(self, fence: common_pb2.Fence) -> bool:
+        """Its outcome has come to this replica: frees its slot, if its executor is attached here. Answers whether."""
+        for attachment in self._attachments.values():
+            if attachment.held.get(fence.run_id) == fence.token:
+                attachment.drop(fence)
+                self.slot_freed(attachment)
+                return True
+        return False
+
     def reports_here(self, run_id: str) -> bool:
         """Whether the events of a run come to this replica, as far as can be known."""
         return any(run_id in each.held and each.reports_here(run_id) for each in self._attachments.values())

@@ -149,7 +149,8 @@ class ControlLink:
         finally:
             if self._attempts.get(fence.run_id) is attempt:
                 del self._attempts[fence.run_id]
-            await self._send(executors_pb2.AttachRequest(released=fence))
+            if not attempt.slot_freed:
+                await self._send(executors_pb2.AttachRequest(released=fence))
 
     async def _beat(self) -> None:
         while True:

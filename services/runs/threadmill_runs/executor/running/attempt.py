@@ -65,6 +65,11 @@ class Attempt:
         """What it executes."""
         return self._execution.assignment
 
+    @property
+    def slot_freed(self) -> bool:
+        """Whether the runs api knows already that it has left its slot."""
+        return self._reporter.slot_freed
+
     def stop(self, reason: Stop) -> None:
         """Asks the attempt to stop."""
         if self._reason is None or reason > self._reason:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 
 from threadmill_protos.runs.v1 import executors_pb2
 
@@ -74,6 +75,12 @@ class Outbox:
     async def arrival(self) -> None:
         """Waits until there is something to take, or `hurry` says that nothing will come."""
         await self._arrived.wait()
+
+    async def arrival_soon(self, seconds: float) -> None:
+        """As `arrival`, but no longer than this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
 
     async def gather(self, seconds: float) -> None:
         """Waits at least so long for events to come together, and until what was taken before is acknowledged.

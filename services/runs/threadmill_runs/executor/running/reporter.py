@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 RECONNECT_SECONDS = 0.2
 # After a batch, so long tokens gather for the next one: fewer messages per token at no visible delay.
 GATHER_SECONDS = 0.008
+# So long a report waits for its first events, to begin together with them.
+OPENING_SECONDS = 0.002
 # What may pass when the call is repeated; everything else is an answer.
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 # May be a passing trouble or a defect: so many calls in a row that get nothing acknowledged make it a defect.
@@ -59,6 +61,8 @@ class Reporter:
         self._sent_seq = 0  # of the last event that was taken from the outbox
         self._outcome: asyncio.Future[executors_pb2.Outcome] = asyncio.get_running_loop().create_future()
         self._doubts = 0
+        # The runs api knows, by the outcome, that the attempt has left its slot.
+        self.slot_freed = False
 
     def finish(self, outcome: executors_pb2.Outcome) -> None:
         """Ends the report, after the events that are on their way; only the first outcome counts."""
@@ -68,6 +72,7 @@ class Reporter:
 
     async def run(self) -> None:
         """Reports, over as many calls as it takes."""
+        await self._outbox.arrival_soon(OPENING_SECONDS)
         while True:
             try:
                 if await self._call():
@@ -158,5 +163,6 @@ class Reporter:
             while self._unacked and self._unacked[0][-1].seq <= response.acked_seq:
                 self._outbox.acknowledge(self._unacked.popleft())
             if response.outcome_acked:
+                self.slot_freed = response.slot_freed
                 return True
         return False
