@@ -18,8 +18,12 @@ REFERENCE_STAMP := $(REFERENCE)/.threadmill-setup
 DISTRIBUTIONS := protos services/chassis services/threads services/store services/runs gateway cli
 PACKAGES := services/chassis/threadmill_chassis services/threads/threadmill_threads services/store/threadmill_store \
 	services/runs/threadmill_runs gateway/threadmill_gateway cli/threadmill_cli
-SUITES := $(wildcard tests/unit tests/integration tests/conformance tests/e2e tests/chaos)
+# What may share the machine with other tests, and what needs it for itself: faults are injected under load.
+SUITES := tests/unit tests/integration tests/conformance tests/e2e
+LONELY_SUITES := tests/chaos
 ARGS ?=
+# Of pytest: ARGS chose no test of a suite.
+NOTHING_CHOSEN := [ $$? -eq 5 ]
 
 # Child processes of make find the tools of the virtual environment first (protoc plugins, buf).
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -52,7 +56,8 @@ dev: setup ## Run everything on this machine with the example application (ARGS=
 
 .PHONY: test
 test: setup ## Run all tests (ARGS="-k name -x")
-	$(BIN)/python -m pytest $(SUITES) $(ARGS)
+	$(BIN)/python -m pytest $(SUITES) --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS) || $(NOTHING_CHOSEN)
+	$(BIN)/python -m pytest $(LONELY_SUITES) $(ARGS) || $(NOTHING_CHOSEN)
 
 .PHONY: conformance
 conformance: setup $(REFERENCE_STAMP) ## Compare with the reference server, in its own .venv-reference (ARGS="-k store")

