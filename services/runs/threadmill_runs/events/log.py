@@ -11,6 +11,8 @@ import structlog
 from redis.asyncio import Redis
 from threadmill_protos.runs.v1 import runs_pb2
 
+from threadmill_runs.events.script_line import ScriptLine
+
 log = structlog.get_logger(__name__)
 
 # Names of events that end here and never leave the server as they are.
@@ -124,7 +126,7 @@ class EventLog:
     def __init__(self, redis: Redis, bounds: Bounds) -> None:
         self._redis = redis
         self._bounds = bounds
-        self._append = redis.register_script(APPEND)
+        self._append = ScriptLine(redis, APPEND, bounds.timeout_seconds)
         # Hears of each batch that was appended here: thread, id of the first event, events, with their ids and numbers.
         self.on_appended: Callable[[str, EventId, Sequence[runs_pb2.Event]], None] = lambda *appended: None
 
@@ -161,7 +163,7 @@ class EventLog:
             COUNT_SECONDS if any(each.timestamp_ms for each in events) else 0,
         ]
         async with asyncio.timeout(self._bounds.timeout_seconds):
-            answer = await self._append(keys=[keys.stream, keys.fence, keys.count], args=arguments)
+            answer = await self._append([keys.stream, keys.fence, keys.count], arguments)
         text = answer.decode()
         if text in APPENDED:
             return Appended(text)
