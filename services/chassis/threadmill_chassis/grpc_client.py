@@ -48,7 +48,7 @@ def open_channel(
     )
     if not settings.shared_calls:
         return channel
-    return SharedChannel(channel, address, limit - FRAME_BYTES, shared_streams)
+    return SharedChannel(channel, address, limit, shared_streams)
 
 
 def _service_config(patient: bool) -> str:

@@ -121,16 +121,26 @@ def to_status(error: DomainError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=error.message, details=[detail])
 
 
-def rpc_error(code: int, message: str, reason: str = "") -> grpc.aio.AioRpcError:
-    """The error of a call that ended with this status, as its caller would see it; `reason_of` finds the reason."""
+def rpc_error(code: int, message: str, details: status_pb2.Status | None = None) -> grpc.aio.AioRpcError:
+    """The error of a call that ended with this status, as its caller would see it.
+
+    `details` are its peer's own words, as of `failure_of`; without them it is the way to the peer that failed.
+    """
     names = {each.value[0]: each for each in grpc.StatusCode}
+    trailing = grpc.aio.Metadata()
+    if details is not None:
+        trailing.add("grpc-status-details-bin", details.SerializeToString())
+    return grpc.aio.AioRpcError(names.get(code, grpc.StatusCode.UNKNOWN), grpc.aio.Metadata(), trailing, message)
+
+
+def with_reason(code: int, message: str, reason: str) -> status_pb2.Status:
+    """A status, with an ErrorInfo if there is a reason."""
     status = status_pb2.Status(code=code, message=message)
     if reason:
         detail = any_pb2.Any()
         detail.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
         status.details.append(detail)
-    trailing = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
-    return grpc.aio.AioRpcError(names.get(code, grpc.StatusCode.UNKNOWN), grpc.aio.Metadata(), trailing, message)
+    return status
 
 
 def reason_of(error: grpc.RpcError) -> str:

@@ -75,7 +75,7 @@ async def serving(
     recorder = Recorder(server)
     for registration in registrations:
         registration.add_to(recorder)
-    calls = SharedCalls(recorder.handlers)
+    calls = SharedCalls(recorder.handlers, limit)
     calls_pb2_grpc.add_CallsServicer_to_server(calls, server)
     names = [registration.name for registration in registrations]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

@@ -1,7 +1,12 @@
 """Threads in Postgres: rows, their lifetime, and the runs that occupy them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from threadmill_chassis.errors import InvalidArgument
+from threadmill_chassis.gathering import Gathered
+from threadmill_chassis.postgres import all_rows
 
 from threadmill_threads import search
 from threadmill_threads.database import Database
@@ -27,6 +32,19 @@ from threadmill_threads.errors import Fenced, ThreadExists, ThreadNotFound
 from threadmill_threads.pruning import Pruning
 from threadmill_threads.resting import resting_columns
 
+# Threads that are created at the same time share a statement; so many do at most, and so many statements are under way.
+CREATED_TOGETHER = 50
+CREATIONS_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NewThread:
+    """A thread that is to be created."""
+
+    thread_id: ThreadId
+    metadata: Json
+    ttl: Ttl | None
+
 
 class ThreadsRepo:
     """Reads and writes thread rows. `default_ttl` goes to threads that are created without one."""
@@ -36,19 +54,36 @@ class ThreadsRepo:
         self._queries = database.queries
         self._pruning = pruning
         self._default_ttl = default_ttl
+        self._creations: Gathered[NewThread, Mapping[str, Any] | None] = Gathered(
+            self._create_all, InvalidArgument, CREATED_TOGETHER, CREATIONS_AT_ONCE
+        )
 
     async def create(self, thread_id: ThreadId, metadata: Json, ttl: Ttl | None, *, keep_existing: bool) -> Thread:
         """The new thread; with `keep_existing` the one that has the id already. Raises ThreadExists."""
         while True:
-            async with self._database.connection() as connection:
-                row = await self._queries.create_thread(
-                    connection, thread_id=thread_id, metadata=metadata, **self._ttl(ttl or self._default_ttl)
-                )
-                if row is None and not keep_existing:
-                    raise ThreadExists.of(thread_id)
-                row = row or await self._queries.get_thread(connection, thread_id=thread_id)
+            row = await self._creations.ask(NewThread(thread_id, metadata, ttl or self._default_ttl))
+            if row is None and not keep_existing:
+                raise ThreadExists.of(thread_id)
+            if row is None:
+                async with self._database.connection() as connection:
+                    row = await self._queries.get_thread(connection, thread_id=thread_id)
             if row is not None:  # else deleted between the two statements: create it after all
                 return _to_thread(row)
+
+    async def _create_all(self, new: Sequence[NewThread]) -> list[Mapping[str, Any] | None]:
+        """The row of each that was created. Of those with the same id the first counts."""
+        async with self._database.connection() as connection:
+            rows = await all_rows(
+                self._queries.create_threads(
+                    connection,
+                    thread_ids=[each.thread_id for each in new],
+                    metadata=[each.metadata for each in new],
+                    ttl_strategies=[each.ttl and each.ttl.strategy.value for each in new],
+                    ttl_minutes=[each.ttl and each.ttl.minutes for each in new],
+                )
+            )
+        made = {row["thread_id"]: row for row in rows}
+        return [made.pop(each.thread_id, None) for each in new]
 
     async def get(self, thread_id: ThreadId) -> Thread:
         """The thread with all its columns. Raises ThreadNotFound."""

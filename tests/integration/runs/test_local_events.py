@@ -40,7 +40,7 @@ async def test_a_short_run_is_followed_without_redis(system, redis, monkeypatch)
 
 
 async def test_a_longer_run_whose_events_come_here_is_followed_without_redis_too(system, redis, monkeypatch):
-    monkeypatch.setattr(watching, "LOCAL_SECONDS", 0.05)
+    monkeypatch.setattr(watching, "LOCAL_SECONDS", 0.5)
     monkeypatch.setattr(watching, "HOME_SECONDS", 3600)
     executor = await system.executor().attach()
     await executor_known(system, executor)
@@ -48,7 +48,7 @@ async def test_a_longer_run_whose_events_come_here_is_followed_without_redis_too
     assignment = await executor.assignment()
     async with executor.reporting(assignment) as report:
         await report.send(("values", {"n": 0}))
-        await asyncio.sleep(0.1)  # past the moment at which Redis would be asked for a run that reports elsewhere
+        await asyncio.sleep(0.8)  # past the moment at which Redis would be asked for a run that reports elsewhere
         assert await subscribed(redis) == []
     await executor.finish(assignment, ("values", {"n": 1}), first_seq=2, values_json=b"{}")
     assert numbers(await system.collect(call)) == [0, 1]

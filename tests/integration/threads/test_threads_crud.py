@@ -1,5 +1,6 @@
 """Rows of threads: create, read, merge, delete."""
 
+import asyncio
 import json
 from uuid import UUID, uuid4
 
@@ -116,3 +117,23 @@ async def test_a_new_ttl_without_strategy_keeps_the_old_one(service):
         )
         found = await service.threads.GetThread(pb.GetThreadRequest(thread_id=made.thread_id, include_ttl=True))
         assert (found.ttl.strategy, found.ttl.ttl_minutes) == (expected, 5)
+
+
+async def test_threads_that_are_created_at_the_same_time_are_each_their_callers(service):
+    ids = [str(uuid4()) for _ in range(40)]
+
+    def create(place, thread_id, **fields):
+        metadata = b'{"n":%d}' % place
+        request = pb.CreateThreadRequest(thread_id=thread_id, metadata_json=metadata, **fields)
+        return service.threads.CreateThread(request)
+
+    twice = [*enumerate(ids), *enumerate(ids)]
+    answers = await asyncio.gather(*(create(*each) for each in twice), return_exceptions=True)
+    made = [answer for answer in answers if isinstance(answer, pb.Thread)]
+    refused = [reason_of(answer) for answer in answers if not isinstance(answer, pb.Thread)]
+    assert sorted(thread.thread_id for thread in made) == sorted(ids)
+    assert all(thread.metadata_json == b'{"n":%d}' % ids.index(thread.thread_id) for thread in made)
+    assert refused == ["THREAD_EXISTS"] * len(ids)
+    keeping = {"if_exists": pb.IF_EXISTS_DO_NOTHING}
+    kept = await asyncio.gather(*(create(999, thread_id, **keeping) for thread_id in [*ids, str(uuid4())]))
+    assert [thread.metadata_json for thread in kept] == [b'{"n":%d}' % place for place in [*range(40), 999]]

@@ -8,11 +8,13 @@ import structlog
 from eventually import until as until_true
 from threadmill_chassis.errors import InvalidArgument, Unavailable
 from threadmill_chassis.grpc_client import open_channel
+from threadmill_chassis.grpc_errors import failure_of as failure_status
 from threadmill_chassis.grpc_errors import reason_of
 from threadmill_chassis.grpc_server import Registration, serving
 from threadmill_chassis.settings import ProcessSettings
 from threadmill_chassis.shared_calls import channel as channel_module
 from threadmill_chassis.shared_calls import line as line_module
+from threadmill_chassis.shared_calls.frames import FrameQueue
 from threadmill_chassis.shared_calls.server import SharedContext
 from threadmill_protos.runs.v1 import executors_pb2, executors_pb2_grpc, runs_pb2, runs_pb2_grpc
 from threadmill_protos.store.v1 import store_pb2, store_pb2_grpc
@@ -158,14 +160,14 @@ async def failure_of(awaitable):
 
 async def test_calls_of_the_same_time_share_messages(system, monkeypatch):
     messages = []
-    taken = line_module.Line._take
+    take = FrameQueue.take
 
-    def take(line):
-        frames = taken(line)
+    def taken(queue):
+        frames = take(queue)
         messages.append(len(frames))
         return frames
 
-    monkeypatch.setattr(line_module.Line, "_take", take)
+    monkeypatch.setattr(FrameQueue, "take", taken)
     answers = await asyncio.gather(*(system.get(str(number)) for number in range(50)))
     assert [answer.thread_id for answer in answers] == [str(number) for number in range(50)]
     assert set(system.threads_servicer.way) == {"shared"}
@@ -283,6 +285,41 @@ async def test_a_server_that_stops_finishes_what_is_under_way(system):
     assert system.threads_servicer.way == ["shared"]
 
 
+async def test_a_server_that_stops_answers_all_that_is_under_way(system):
+    system.threads_servicer.gate.clear()
+    calls = [asyncio.create_task(asyncio.wait_for(system.get(str(number), timeout=10), 10)) for number in range(200)]
+    await until(lambda: system.threads_servicer.asked == 200)
+    stopping = asyncio.create_task(system.stop())
+    system.threads_servicer.gate.set()
+    assert [answer.thread_id for answer in await asyncio.gather(*calls)] == [str(number) for number in range(200)]
+    await stopping
+    assert system.threads_servicer.way == ["shared"] * 200
+
+
+async def test_calls_that_are_given_up_before_they_leave_are_not_made(system, monkeypatch):
+    """A peer that does not read: what waits for it is bounded, and what is given up is forgotten."""
+    held, write = asyncio.Event(), grpc.aio.StreamStreamCall.write
+    monkeypatch.setattr(line_module, "BACKLOG_BYTES", 10_000)
+
+    async def hold(call, request):
+        await held.wait()
+        await write(call, request)
+
+    monkeypatch.setattr(grpc.aio.StreamStreamCall, "write", hold)
+    first = asyncio.create_task(asyncio.wait_for(system.get(), 10))
+    line = system.channel._line
+    await until(lambda: not line._outgoing)
+    given_up = [system.threads.CreateThread(threads_pb2.CreateThreadRequest(thread_id="1" * 3000)) for _ in range(4)]
+    assert not line.ready()
+    assert isinstance(system.get(), grpc.aio.UnaryUnaryCall)
+    for call in given_up:
+        call.cancel()
+    assert line._outgoing.bytes_count == 0
+    assert line.ready()
+    held.set()
+    assert (await first).thread_id == "7"
+
+
 async def test_the_end_of_a_stream_and_what_follows_it(system):
     system.runs_servicer.more.set()
     call = system.wait(2)
@@ -308,6 +345,43 @@ async def test_after_its_first_answer_the_reader_is_told(system):
     assert await call.read() == runs_pb2.WaitRunResponse()
     assert (await failure_of(call.read())).code() is grpc.StatusCode.UNAVAILABLE
     assert system.runs_servicer.calls == 1
+
+
+async def test_a_failure_is_told_again(system):
+    system.runs_servicer.failure = InvalidArgument("no")
+    call = system.wait(0)
+    for _ in range(2):
+        assert (await failure_of(asyncio.wait_for(call.read(), 5))).details() == "no"
+
+
+@pytest.mark.parametrize("how", ["forgotten", "cancelled"])
+async def test_a_stream_that_nobody_reads_any_more_ends(system, how):
+    call = system.wait(0)
+    reading = asyncio.create_task(call.read())
+    await until(lambda: system.runs_servicer.calls == 1)
+    if how == "cancelled":
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    else:
+        call = system.wait(1)
+        await call.read()
+        del call
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    (session,) = system.server.calls._sessions
+    await until(lambda: not session._calls)
+
+
+async def test_a_lost_peer_is_told_from_a_peers_answer(system):
+    """Who passes errors on says of the first that a backing service did not answer."""
+    system.threads_servicer.gate.clear()
+    late = await failure_of(system.get(timeout=0.05))
+    assert failure_status(late).code == grpc.StatusCode.UNAVAILABLE.value[0]
+    await until(lambda: system.threads_servicer.cancelled == 1)
+    system.threads_servicer.gate.set()
+    system.threads_servicer.failures = [InvalidArgument("no such thing")]
+    answered = await failure_of(system.get())
+    assert failure_status(answered).code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
 async def test_a_reader_that_cancels_is_cancelled(system):

@@ -62,6 +62,7 @@ class Frame(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
@@ -72,7 +73,9 @@ class Frame(_message.Message):
     request_id: _builtins.str
     """In the first frame: id of the client's request for the logs of both sides; empty: none."""
     message: _builtins.bytes
-    """A request or response, serialised."""
+    """A request or response, serialised; or a part of it."""
+    more: _builtins.bool
+    """The message goes on in the next frame of the call."""
     last: _builtins.bool
     """The sender has nothing more to say; of a server, that the call has ended well."""
     cancelled: _builtins.bool
@@ -88,13 +91,14 @@ class Frame(_message.Message):
         method: _builtins.str = ...,
         request_id: _builtins.str = ...,
         message: _builtins.bytes | None = ...,
+        more: _builtins.bool = ...,
         last: _builtins.bool = ...,
         cancelled: _builtins.bool = ...,
         failure: Global___Frame.Failure | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_message", b"_message", "failure", b"failure", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_message", b"_message", "call_id", b"call_id", "cancelled", b"cancelled", "failure", b"failure", "last", b"last", "message", b"message", "method", b"method", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_message", b"_message", "call_id", b"call_id", "cancelled", b"cancelled", "failure", b"failure", "last", b"last", "message", b"message", "method", b"method", "more", b"more", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__message: _TypeAlias = _typing.Literal["message"]  # noqa: Y015
     _WhichOneofArgType__message: _TypeAlias = _typing.Literal["_message", b"_message"]  # noqa: Y015

@@ -8,13 +8,14 @@ from typing import Any, Self
 import grpc
 from threadmill_protos.common.v1 import calls_pb2, calls_pb2_grpc
 
-from threadmill_chassis.grpc_errors import REQUEST_ID, rpc_error
+from threadmill_chassis.grpc_errors import REQUEST_ID, rpc_error, with_reason
 from threadmill_chassis.shared_calls.line import Exchange, Line, LineBroken
 
 # Of services of our own; others, such as health, are asked whether the very connection is alive.
 OURS = "/threadmill."
 # What is larger goes alone, and so holds nobody up.
 ALONE_BYTES = 256 * 1024
+LOST = "the connection was lost"
 UNAVAILABLE: int = grpc.StatusCode.UNAVAILABLE.value[0]
 
 
@@ -127,6 +128,7 @@ class _Repeated:
         self._request = request
         self._options = options
         self._again: Any = None
+        self._failed: grpc.aio.AioRpcError | None = None
         timeout = options.get("timeout")
         loop = asyncio.get_running_loop()
         self._deadline = None if timeout is None else loop.time() + timeout
@@ -157,7 +159,9 @@ class _Repeated:
         return self._again
 
     async def _next(self) -> calls_pb2.Frame | None:
-        """An answer; None if the call is to be repeated. Raises AioRpcError."""
+        """An answer; None if the call is to be repeated. Raises AioRpcError, from then on always the same."""
+        if self._failed is not None:
+            raise self._failed
         try:
             frame = await self._exchange.next()
         except LineBroken:
@@ -167,7 +171,8 @@ class _Repeated:
         self._settle()
         if frame.failure.code == UNAVAILABLE and not frame.failure.final:
             return None
-        raise _error(frame)
+        self._failed = _error(frame)
+        raise self._failed
 
 
 class _UnaryCall(_Repeated):
@@ -192,18 +197,27 @@ class _StreamCall(_Repeated):
     _heard = False
     _ended = False
 
+    def __del__(self) -> None:
+        """As gRPC's: nobody will read the answers."""
+        self._settle()
+        self._exchange.close()
+
     async def read(self) -> Any:
         """The next response; EOF after the last."""
         if self._again is not None:
             return await self._again.read()
         if self._ended:
             return grpc.aio.EOF
-        frame = await self._next()
+        try:
+            frame = await self._next()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
         if frame is None and not self._heard:
             return await self._repeat().read()
         if frame is None:
-            self._ended = True
-            raise rpc_error(UNAVAILABLE, "the connection was lost")
+            self._failed = rpc_error(UNAVAILABLE, LOST)
+            raise self._failed
         self._heard = True
         self._ended = frame.last
         if frame.last:
@@ -224,6 +238,10 @@ class _DuplexCall:
         self._exchange = exchange
         self._ended = False
 
+    def __del__(self) -> None:
+        """As gRPC's: nobody will read the answers."""
+        self._exchange.close()
+
     async def write(self, request: Any) -> None:
         """Sends; does not wait until it has left."""
         message = self._method.encode(request)
@@ -243,7 +261,10 @@ class _DuplexCall:
         try:
             frame = await self._exchange.next()
         except LineBroken:
-            raise rpc_error(UNAVAILABLE, "the connection was lost") from None
+            raise rpc_error(UNAVAILABLE, LOST) from None
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
         if frame.HasField("failure"):
             raise _error(frame)
         self._ended = frame.last
@@ -265,4 +286,6 @@ def _request_id(options: dict[str, Any]) -> str:
 
 
 def _error(frame: calls_pb2.Frame) -> grpc.aio.AioRpcError:
-    return rpc_error(frame.failure.code, frame.failure.message, frame.failure.reason)
+    failure = frame.failure
+    details = with_reason(failure.code, failure.message, failure.reason)
+    return rpc_error(failure.code, failure.message, details)

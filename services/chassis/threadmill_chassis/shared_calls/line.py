@@ -9,11 +9,12 @@ import structlog
 from threadmill_protos.common.v1 import calls_pb2
 
 from threadmill_chassis.grpc_errors import rpc_error
+from threadmill_chassis.shared_calls.frames import Assembly, FrameQueue
 
 log = structlog.get_logger(__name__)
 
-# So much travels in one message at most, unless a single frame is larger.
-MESSAGE_BYTES = 1024 * 1024
+# While so much waits because the peer does not read, calls go gRPC's own way.
+BACKLOG_BYTES = 2 * 1024 * 1024
 # After a stream whose peer went; and after one that ended otherwise, which may be the fault of something that was sent.
 RECONNECT_SECONDS = 0.5
 SUSPECT_SECONDS = 60.0
@@ -34,7 +35,8 @@ class Line:
         self._name = name
         self._exchanges: dict[int, Exchange] = {}
         self._last_id = 0
-        self._outgoing: list[calls_pb2.Frame] = []
+        self._begun_id = 0  # of the newest call that the peer may have got something of
+        self._outgoing = FrameQueue()
         self._wanted = asyncio.Event()
         self._open = False
         self._keeper: asyncio.Task[None] | None = None
@@ -47,7 +49,7 @@ class Line:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._not_before:
                 self._keeper = loop.create_task(self._keep(), name=f"shared calls to {self._name}")
-        return self._open
+        return self._open and self._outgoing.bytes_count < BACKLOG_BYTES
 
     def begin(self, method: str, request_id: str, message: bytes | None, *, last: bool) -> "Exchange":
         """Begins a call; only when ready."""
@@ -60,12 +62,19 @@ class Line:
 
     def send(self, frame: calls_pb2.Frame) -> None:
         """Queues a frame. It leaves in the same turn of the loop or the next, with all others of that time."""
-        self._outgoing.append(frame)
+        self._outgoing.put(frame)
         self._wanted.set()
 
     def forget(self, call_id: int) -> None:
         """The call is over, for one side or both."""
         self._exchanges.pop(call_id, None)
+
+    def give_up(self, call_id: int) -> None:
+        """Its client does not want the answer any more. What the peer has not got of the call it does not get."""
+        self.forget(call_id)
+        self._outgoing.withdraw(call_id)
+        if call_id <= self._begun_id:
+            self.send(calls_pb2.Frame(call_id=call_id, cancelled=True))
 
     async def close(self) -> None:
         """Ends the stream, for good."""
@@ -122,29 +131,22 @@ class Line:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            while frames := self._take():
+            while self._outgoing:
+                frames = self._outgoing.take()
+                self._begun_id = max(self._begun_id, *(frame.call_id for frame in frames))
                 await call.write(calls_pb2.ShareRequest(frames=frames))
-
-    def _take(self) -> list[calls_pb2.Frame]:
-        taken = size = 0
-        for frame in self._outgoing:
-            size += len(frame.message)
-            if taken and size > MESSAGE_BYTES:
-                break
-            taken += 1
-        frames, self._outgoing = self._outgoing[:taken], self._outgoing[taken:]
-        return frames
 
 
 class Exchange:
     """One call on the stream, as its client has it."""
 
-    __slots__ = ("_broken", "_ended", "_frames", "_id", "_line", "_refused", "_waiter")
+    __slots__ = ("_assembly", "_broken", "_ended", "_frames", "_id", "_line", "_refused", "_waiter")
 
     def __init__(self, line: Line, call_id: int) -> None:
         self._line = line
         self._id = call_id
         self._frames: deque[calls_pb2.Frame] = deque()
+        self._assembly = Assembly()
         self._waiter: asyncio.Future[None] | None = None
         self._broken = False
         self._ended = False
@@ -161,14 +163,16 @@ class Exchange:
         while not self._frames:
             if self._refused is not None:
                 raise self._refused
-            if self._broken:
+            if self._broken or self._ended:
                 raise LineBroken
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return self._frames.popleft()
 
     def hear(self, frame: calls_pb2.Frame) -> None:
-        """Takes an answer."""
+        """Takes an answer, or a part of one."""
+        if not self._assembly.add(frame):
+            return
         if frame.last or frame.HasField("failure"):
             self._ended = True
             self._line.forget(self._id)
@@ -194,8 +198,7 @@ class Exchange:
         """Tells the peer, unless the call has ended."""
         if not self._ended:
             self._ended = True
-            self._line.forget(self._id)
-            self._line.send(calls_pb2.Frame(call_id=self._id, cancelled=True))
+            self._line.give_up(self._id)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2
 from threadmill_protos.common.v1 import calls_pb2, calls_pb2_grpc
 
 from threadmill_chassis.grpc_errors import REQUEST_ID, failure_of
+from threadmill_chassis.shared_calls.frames import Assembly, FrameQueue
 
 Failure = calls_pb2.Frame.Failure
 Requests = AsyncIterator[calls_pb2.ShareRequest]
@@ -38,8 +39,9 @@ class Recorder:
 class SharedCalls(calls_pb2_grpc.CallsServicer):
     """Serves threadmill.common.v1.Calls."""
 
-    def __init__(self, handlers: Mapping[str, Any]) -> None:
+    def __init__(self, handlers: Mapping[str, Any], max_bytes: int) -> None:
         self._handlers = handlers
+        self._max_bytes = max_bytes
         self._sessions: set[_Session] = set()
         self._going_away = False
 
@@ -53,7 +55,7 @@ class SharedCalls(calls_pb2_grpc.CallsServicer):
         self, request_iterator: Requests, context: Any
     ) -> AsyncIterator[calls_pb2.ShareResponse]:
         """See the proto."""
-        session = _Session(self._handlers)
+        session = _Session(self._handlers, self._max_bytes)
         if self._going_away:
             session.go_away()
         self._sessions.add(session)
@@ -68,11 +70,12 @@ class SharedCalls(calls_pb2_grpc.CallsServicer):
 class _Session:
     """One stream."""
 
-    def __init__(self, handlers: Mapping[str, Any]) -> None:
+    def __init__(self, handlers: Mapping[str, Any], max_bytes: int) -> None:
         self._handlers = handlers
+        self._max_bytes = max_bytes
         self._calls: dict[int, _Call] = {}
         self._newest_id = 0
-        self._answers: list[calls_pb2.Frame] = []
+        self._answers = FrameQueue()
         self._changed = asyncio.Event()
         self._going_away = False
         self._ended = False
@@ -87,13 +90,12 @@ class _Session:
         reader = asyncio.create_task(self._read(requests), name="shared calls")
         told = False
         try:
-            while not (self._ended or (told and not self._calls)):
+            while not (self._ended or (told and not self._calls and not self._answers)):
                 await self._changed.wait()
                 self._changed.clear()
-                answers, self._answers = self._answers, []
-                if answers or self._going_away != told:
+                while self._answers or self._going_away != told:
                     told = self._going_away
-                    yield calls_pb2.ShareResponse(frames=answers, going_away=told)
+                    yield calls_pb2.ShareResponse(frames=self._answers.take(), going_away=told)
         finally:
             tasks = [reader, *(call.task for call in self._calls.values())]
             for task in tasks:
@@ -119,7 +121,12 @@ class _Session:
 
     def answer(self, frame: calls_pb2.Frame) -> None:
         """Sends, together with what else there is by then."""
-        self._answers.append(frame)
+        size = len(frame.message)
+        if size > self._max_bytes:
+            message = f"an answer of {size} bytes is larger than the limit"
+            failure = Failure(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message=message)
+            frame = calls_pb2.Frame(call_id=frame.call_id, failure=failure)
+        self._answers.put(frame)
         self._changed.set()
 
     def _end(self, call_id: int) -> None:
@@ -135,12 +142,16 @@ class _Call:
         self._handler = handler
         self._id = first.call_id
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._assembly = Assembly()
         self.task = asyncio.create_task(self._serve(first), name=first.method)
+        self.take(first)
 
     def take(self, frame: calls_pb2.Frame) -> None:
-        """What the client says after its first frame."""
+        """What the client says."""
         if frame.cancelled:
             self.task.cancel()
+            return
+        if not self._assembly.add(frame):
             return
         if frame.HasField("message"):
             self._inbox.put_nowait(frame.message)
@@ -158,6 +169,9 @@ class _Call:
                 await self._call(self._handler, first)
         except _Aborted as abort:
             self._answer(self._frame(failure=abort.failure))
+        except asyncio.CancelledError:  # if that was its client, nobody hears it
+            self._answer(self._frame(failure=Failure(code=grpc.StatusCode.CANCELLED.value[0], message="cancelled")))
+            raise
         except Exception as error:  # noqa: BLE001  # the top of a call: others go on
             self._answer(self._frame(failure=_failure(error)))
 
@@ -165,18 +179,21 @@ class _Call:
         context = SharedContext(first.request_id)
         encode = handler.response_serializer
         if handler.unary_unary is not None:
-            response = await handler.unary_unary(handler.request_deserializer(first.message), context)
+            response = await handler.unary_unary(await self._request(handler), context)
             self._answer(self._frame(message=encode(response), last=True))
             return
         if handler.request_streaming:
-            self.take(first)
             responses = handler.stream_stream(self._requests(handler.request_deserializer), context)
         else:
-            responses = handler.unary_stream(handler.request_deserializer(first.message), context)
+            responses = handler.unary_stream(await self._request(handler), context)
         async with aclosing(responses):
             async for response in responses:
                 self._answer(self._frame(message=encode(response)))
         self._answer(self._frame(last=True))
+
+    async def _request(self, handler: Any) -> Any:
+        """Of a method that has one. Empty stands for one that does not come, which no client of ours does."""
+        return handler.request_deserializer(await self._inbox.get() or b"")
 
     def _frame(self, **content: Any) -> calls_pb2.Frame:
         return calls_pb2.Frame(call_id=self._id, **content)

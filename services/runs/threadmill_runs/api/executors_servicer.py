@@ -67,6 +67,8 @@ class ExecutorsServicer(executors_pb2_grpc.ExecutorsServicer):
         await self._repo.shorten_leases(hello.executor_id, self._settings.detach_grace_seconds)
         await self._heartbeat(attachment, list(hello.held))
         self._dispatcher.attach(attachment)
+        # What ended just now was taken off an older stream of the executor, which then believes its slot free.
+        await self._heartbeat(attachment, list(hello.held))
         reader = asyncio.create_task(self._read(attachment, request_iterator), name=f"attach {hello.executor_id}")
         log.info("executor_attached", executor_id=hello.executor_id, slots=hello.slot_count)
         try:

@@ -6,6 +6,7 @@ Here, those that are called while others are under way are written at once and a
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 # As redis-py's client: a connection that broke is worth so many others.
 ATTEMPTS_AFTER_A_FAILURE = 3
+# So much is written at once, unless a single command is larger.
+BATCH_BYTES = 4 * 1024 * 1024
 BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
 
 Argument = bytes | str | int
@@ -42,7 +45,7 @@ class ScriptLine:
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         self._timeout_seconds = timeout_seconds
         self._connection: Any = None
-        self._waiting: list[_Command] = []
+        self._waiting: deque[_Command] = deque()
         self._pump: asyncio.Task[None] | None = None
 
     async def __call__(self, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
@@ -81,7 +84,7 @@ class ScriptLine:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                under_way, self._waiting = self._waiting, []
+                under_way = self._take()
                 timer = loop.call_later(self._timeout_seconds, self._give_up)
                 try:
                     await self._exchange(under_way)
@@ -89,12 +92,25 @@ class ScriptLine:
                     timer.cancel()
         except (RedisError, OSError) as error:
             await self._fail(under_way, error)
+        except Exception as error:  # noqa: BLE001  # a defect, of redis-py's or ours: nobody waits for ever
+            await self._fail(under_way, RedisConnectionError(f"the commands could not be sent: {error!r}"))
         except asyncio.CancelledError:
             await self._fail(under_way, RedisConnectionError("Redis does not answer"))
         finally:
             self._pump = None
             if self._waiting:  # called while the lost connection was being closed
                 self._start()
+
+    def _take(self) -> list[_Command]:
+        """The next commands whose callers still wait, as many as may travel together."""
+        taken: list[_Command] = []
+        size = 0
+        while self._waiting and size < BATCH_BYTES:
+            command = self._waiting.popleft()
+            if not command.answer.done():
+                taken.append(command)
+                size += sum(len(word) for word in command.words if not isinstance(word, int))
+        return taken
 
     def _give_up(self) -> None:
         if self._pump is not None:
@@ -120,7 +136,7 @@ class ScriptLine:
         """The connection is lost, and with it the answers."""
         connection, self._connection = self._connection, None
         failed = [*under_way, *self._waiting]
-        self._waiting = []
+        self._waiting.clear()
         for command in failed:
             if not command.answer.done():
                 command.answer.set_exception(error)

@@ -1,7 +1,11 @@
--- name: create_thread(thread_id, metadata, ttl_strategy, ttl_minutes)^
--- The new row, or nothing when the id is taken.
+-- name: create_threads(thread_ids, metadata, ttl_strategies, ttl_minutes)
+-- The new rows; none for an id that is taken, or that comes a second time. In the order of ids, so that two of these
+-- which share some cannot wait for each other.
 INSERT INTO threads.thread AS thread (thread_id, metadata, ttl_strategy, ttl_minutes)
-VALUES (:thread_id, :metadata, :ttl_strategy, :ttl_minutes)
+SELECT new.thread_id, new.metadata::json, new.ttl_strategy, new.ttl_minutes
+FROM unnest(:thread_ids::uuid[], :metadata::text[], :ttl_strategies::text[], :ttl_minutes::double precision[])
+    AS new (thread_id, metadata, ttl_strategy, ttl_minutes)
+ORDER BY new.thread_id
 ON CONFLICT (thread_id) DO NOTHING
 RETURNING thread.*, NULL::json AS "values";
 
