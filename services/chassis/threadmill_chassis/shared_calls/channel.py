@@ -231,16 +231,12 @@ class _StreamCall(_Repeated):
 
 
 class _DuplexCall:
-    """To be written and read. What its peer has not answered, its writer has to send again."""
+    """To be written and read; its writer cancels it in the end, and sends again what was not answered."""
 
     def __init__(self, method: _DuplexMethod, exchange: Exchange) -> None:
         self._method = method
         self._exchange = exchange
         self._ended = False
-
-    def __del__(self) -> None:
-        """As gRPC's: nobody will read the answers."""
-        self._exchange.close()
 
     async def write(self, request: Any) -> None:
         """Sends; does not wait until it has left."""
