@@ -18,8 +18,6 @@ RETRY_POLICY = {
     "backoffMultiplier": 3,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
-# What a message on a shared stream holds beside the message of its call.
-FRAME_BYTES = 1024
 
 
 def open_channel(

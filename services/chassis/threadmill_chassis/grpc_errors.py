@@ -16,6 +16,9 @@ from threadmill_chassis.errors import DomainError
 DOMAIN = "threadmill"
 # Metadata of a call: the id of the client's request that causes it.
 REQUEST_ID = "x-request-id"
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+# With these a call ends because its peer, or the way there, is gone or slow: it may pass.
+PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 log = structlog.get_logger(__name__)
 
 
@@ -102,13 +105,14 @@ def failure_of(error: Exception) -> status_pb2.Status:
         if status is not None:
             return status
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return _status(grpc.StatusCode.UNAVAILABLE, f"a backing service did not answer: {error.details()}")
+            return plain_status(grpc.StatusCode.UNAVAILABLE, f"a backing service did not answer: {error.details()}")
     error_id = uuid4().hex
     log.error("internal_error", error_id=error_id, exc_info=error)
-    return _status(grpc.StatusCode.INTERNAL, f"An internal error occurred (id {error_id})")
+    return plain_status(grpc.StatusCode.INTERNAL, f"An internal error occurred (id {error_id})")
 
 
-def _status(code: grpc.StatusCode, message: str) -> status_pb2.Status:
+def plain_status(code: grpc.StatusCode, message: str) -> status_pb2.Status:
+    """A status without details."""
     return status_pb2.Status(code=code.value[0], message=message)
 
 
@@ -121,26 +125,16 @@ def to_status(error: DomainError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=error.message, details=[detail])
 
 
-def rpc_error(code: int, message: str, details: status_pb2.Status | None = None) -> grpc.aio.AioRpcError:
-    """The error of a call that ended with this status, as its caller would see it.
-
-    `details` are its peer's own words, as of `failure_of`; without them it is the way to the peer that failed.
-    """
-    names = {each.value[0]: each for each in grpc.StatusCode}
-    trailing = grpc.aio.Metadata()
-    if details is not None:
-        trailing.add("grpc-status-details-bin", details.SerializeToString())
-    return grpc.aio.AioRpcError(names.get(code, grpc.StatusCode.UNKNOWN), grpc.aio.Metadata(), trailing, message)
+def rpc_error(code: grpc.StatusCode, message: str) -> grpc.aio.AioRpcError:
+    """The error of a call that failed on the way to its peer, as its caller would see it."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), message)
 
 
-def with_reason(code: int, message: str, reason: str) -> status_pb2.Status:
-    """A status, with an ErrorInfo if there is a reason."""
-    status = status_pb2.Status(code=code, message=message)
-    if reason:
-        detail = any_pb2.Any()
-        detail.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
-        status.details.append(detail)
-    return status
+def told_error(status: status_pb2.Status) -> grpc.aio.AioRpcError:
+    """The error of a call that its peer ended with this status, as its caller would see it."""
+    details = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    code = STATUS_CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), details, status.message)
 
 
 def reason_of(error: grpc.RpcError) -> str:

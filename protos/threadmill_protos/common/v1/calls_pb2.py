@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n threadmill/common/v1/calls.proto\x12\x14threadmill.common.v1\"\x8c\x02\n\x05\x46rame\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x03\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x14\n\x07message\x18\x04 \x01(\x0cH\x00\x88\x01\x01\x12\x0c\n\x04more\x18\x08 \x01(\x08\x12\x0c\n\x04last\x18\x05 \x01(\x08\x12\x11\n\tcancelled\x18\x06 \x01(\x08\x12\x34\n\x07\x66\x61ilure\x18\x07 \x01(\x0b\x32#.threadmill.common.v1.Frame.Failure\x1aG\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66inal\x18\x04 \x01(\x08\x42\n\n\x08_message\";\n\x0cShareRequest\x12+\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1b.threadmill.common.v1.Frame\"P\n\rShareResponse\x12+\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1b.threadmill.common.v1.Frame\x12\x12\n\ngoing_away\x18\x02 \x01(\x08\x32]\n\x05\x43\x61lls\x12T\n\x05Share\x12\".threadmill.common.v1.ShareRequest\x1a#.threadmill.common.v1.ShareResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n threadmill/common/v1/calls.proto\x12\x14threadmill.common.v1\"\xed\x01\n\x05\x46rame\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x03\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x14\n\x07message\x18\x04 \x01(\x0cH\x00\x88\x01\x01\x12\x0c\n\x04more\x18\x08 \x01(\x08\x12\x0c\n\x04last\x18\x05 \x01(\x08\x12\x11\n\tcancelled\x18\x06 \x01(\x08\x12\x34\n\x07\x66\x61ilure\x18\x07 \x01(\x0b\x32#.threadmill.common.v1.Frame.Failure\x1a(\n\x07\x46\x61ilure\x12\x0e\n\x06status\x18\x01 \x01(\x0c\x12\r\n\x05\x66inal\x18\x02 \x01(\x08\x42\n\n\x08_message\";\n\x0cShareRequest\x12+\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1b.threadmill.common.v1.Frame\"P\n\rShareResponse\x12+\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1b.threadmill.common.v1.Frame\x12\x12\n\ngoing_away\x18\x02 \x01(\x08\x32]\n\x05\x43\x61lls\x12T\n\x05Share\x12\".threadmill.common.v1.ShareRequest\x1a#.threadmill.common.v1.ShareResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'threadmill.common.v1.calls_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FRAME']._serialized_start=59
-  _globals['_FRAME']._serialized_end=327
+  _globals['_FRAME']._serialized_end=296
   _globals['_FRAME_FAILURE']._serialized_start=244
-  _globals['_FRAME_FAILURE']._serialized_end=315
-  _globals['_SHAREREQUEST']._serialized_start=329
-  _globals['_SHAREREQUEST']._serialized_end=388
-  _globals['_SHARERESPONSE']._serialized_start=390
-  _globals['_SHARERESPONSE']._serialized_end=470
-  _globals['_CALLS']._serialized_start=472
-  _globals['_CALLS']._serialized_end=565
+  _globals['_FRAME_FAILURE']._serialized_end=284
+  _globals['_SHAREREQUEST']._serialized_start=298
+  _globals['_SHAREREQUEST']._serialized_end=357
+  _globals['_SHARERESPONSE']._serialized_start=359
+  _globals['_SHARERESPONSE']._serialized_end=439
+  _globals['_CALLS']._serialized_start=441
+  _globals['_CALLS']._serialized_end=534
 # @@protoc_insertion_point(module_scope)

@@ -32,29 +32,21 @@ class Frame(_message.Message):
 
         DESCRIPTOR: _descriptor.Descriptor
 
-        CODE_FIELD_NUMBER: _builtins.int
-        MESSAGE_FIELD_NUMBER: _builtins.int
-        REASON_FIELD_NUMBER: _builtins.int
+        STATUS_FIELD_NUMBER: _builtins.int
         FINAL_FIELD_NUMBER: _builtins.int
-        code: _builtins.int
-        """Number of the gRPC status; 0 never."""
-        message: _builtins.str
-        """For people."""
-        reason: _builtins.str
-        """google.rpc.ErrorInfo.reason; empty: none."""
+        status: _builtins.bytes
+        """google.rpc.Status, serialised; its code is never 0."""
         final: _builtins.bool
         """The call is not to be repeated, although its status would allow it."""
         def __init__(
             self,
             *,
-            code: _builtins.int = ...,
-            message: _builtins.str = ...,
-            reason: _builtins.str = ...,
+            status: _builtins.bytes = ...,
             final: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "final", b"final", "message", b"message", "reason", b"reason"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "status", b"status"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

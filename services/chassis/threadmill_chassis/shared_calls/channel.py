@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+from google.rpc import status_pb2
 from threadmill_protos.common.v1 import calls_pb2, calls_pb2_grpc
 
-from threadmill_chassis.grpc_errors import REQUEST_ID, rpc_error, with_reason
+from threadmill_chassis.grpc_errors import REQUEST_ID, rpc_error, told_error
 from threadmill_chassis.shared_calls.line import Exchange, Line, LineBroken
 
 # Of services of our own; others, such as health, are asked whether the very connection is alive.
@@ -16,7 +17,6 @@ OURS = "/threadmill."
 # What is larger goes alone, and so holds nobody up.
 ALONE_BYTES = 256 * 1024
 LOST = "the connection was lost"
-UNAVAILABLE: int = grpc.StatusCode.UNAVAILABLE.value[0]
 
 
 class SharedChannel(grpc.aio.Channel):
@@ -135,8 +135,7 @@ class _Repeated:
         self._timer = None if timeout is None else loop.call_later(timeout, self._expire)
 
     def _expire(self) -> None:
-        code = grpc.StatusCode.DEADLINE_EXCEEDED
-        self._exchange.end(rpc_error(code.value[0], "Deadline Exceeded"))
+        self._exchange.end(rpc_error(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
 
     def cancel(self) -> bool:
         """Ends the call; who waits for it is cancelled."""
@@ -169,10 +168,11 @@ class _Repeated:
         if not frame.HasField("failure"):
             return frame
         self._settle()
-        if frame.failure.code == UNAVAILABLE and not frame.failure.final:
+        error = told_error(status_pb2.Status.FromString(frame.failure.status))
+        if error.code() is grpc.StatusCode.UNAVAILABLE and not frame.failure.final:
             return None
-        self._failed = _error(frame)
-        raise self._failed
+        self._failed = error
+        raise error
 
 
 class _UnaryCall(_Repeated):
@@ -216,7 +216,7 @@ class _StreamCall(_Repeated):
         if frame is None and not self._heard:
             return await self._repeat().read()
         if frame is None:
-            self._failed = rpc_error(UNAVAILABLE, LOST)
+            self._failed = rpc_error(grpc.StatusCode.UNAVAILABLE, LOST)
             raise self._failed
         self._heard = True
         self._ended = frame.last
@@ -242,7 +242,7 @@ class _DuplexCall:
         """Sends; does not wait until it has left."""
         message = self._method.encode(request)
         if len(message) > self._method.max_bytes:
-            code = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
             self._exchange.end(rpc_error(code, f"a message of {len(message)} bytes is larger than the limit"))
         self._exchange.say(message)
 
@@ -257,12 +257,12 @@ class _DuplexCall:
         try:
             frame = await self._exchange.next()
         except LineBroken:
-            raise rpc_error(UNAVAILABLE, LOST) from None
+            raise rpc_error(grpc.StatusCode.UNAVAILABLE, LOST) from None
         except asyncio.CancelledError:
             self.cancel()
             raise
         if frame.HasField("failure"):
-            raise _error(frame)
+            raise told_error(status_pb2.Status.FromString(frame.failure.status))
         self._ended = frame.last
         return self._method.decode(frame.message) if frame.HasField("message") else grpc.aio.EOF
 
@@ -279,9 +279,3 @@ class _DuplexCall:
 
 def _request_id(options: dict[str, Any]) -> str:
     return next((value for key, value in options.get("metadata") or () if key == REQUEST_ID), "")
-
-
-def _error(frame: calls_pb2.Frame) -> grpc.aio.AioRpcError:
-    failure = frame.failure
-    details = with_reason(failure.code, failure.message, failure.reason)
-    return rpc_error(failure.code, failure.message, details)

@@ -8,7 +8,7 @@ import grpc
 import structlog
 from threadmill_protos.common.v1 import calls_pb2
 
-from threadmill_chassis.grpc_errors import rpc_error
+from threadmill_chassis.grpc_errors import PASSING, rpc_error
 from threadmill_chassis.shared_calls.frames import Assembly, FrameQueue
 
 log = structlog.get_logger(__name__)
@@ -18,7 +18,6 @@ BACKLOG_BYTES = 2 * 1024 * 1024
 # After a stream whose peer went; and after one that ended otherwise, which may be the fault of something that was sent.
 RECONNECT_SECONDS = 0.5
 SUSPECT_SECONDS = 60.0
-PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 # How long the reader may take to learn why a write has failed.
 REASON_SECONDS = 0.2
 
@@ -209,5 +208,5 @@ def _as_rpc_error(error: BaseException) -> grpc.aio.AioRpcError:
     if isinstance(error, grpc.aio.AioRpcError):
         return error
     if isinstance(error, asyncio.InvalidStateError):  # gRPC's word for a call that has ended
-        return rpc_error(grpc.StatusCode.UNAVAILABLE.value[0], "the call has ended")
-    return rpc_error(grpc.StatusCode.INTERNAL.value[0], f"it cannot be sent: {error!r}")
+        return rpc_error(grpc.StatusCode.UNAVAILABLE, "the call has ended")
+    return rpc_error(grpc.StatusCode.INTERNAL, f"it cannot be sent: {error!r}")

@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 
 import grpc
 import structlog
-from google.rpc import error_details_pb2
+from google.rpc import status_pb2
 from threadmill_protos.common.v1 import calls_pb2, calls_pb2_grpc
 
-from threadmill_chassis.grpc_errors import REQUEST_ID, failure_of
+from threadmill_chassis.grpc_errors import REQUEST_ID, failure_of, plain_status
 from threadmill_chassis.shared_calls.frames import Assembly, FrameQueue
 
 Failure = calls_pb2.Frame.Failure
@@ -124,7 +124,7 @@ class _Session:
         size = len(frame.message)
         if size > self._max_bytes:
             message = f"an answer of {size} bytes is larger than the limit"
-            failure = Failure(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message=message)
+            failure = _failure(plain_status(grpc.StatusCode.RESOURCE_EXHAUSTED, message))
             frame = calls_pb2.Frame(call_id=frame.call_id, failure=failure)
         self._answers.put(frame)
         self._changed.set()
@@ -163,17 +163,16 @@ class _Call:
             structlog.contextvars.bind_contextvars(request_id=first.request_id)
         try:
             if self._handler is None:
-                code: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
-                self._answer(self._frame(failure=Failure(code=code, message=f"no method {first.method}")))
+                self._fail(plain_status(grpc.StatusCode.UNIMPLEMENTED, f"no method {first.method}"))
             else:
                 await self._call(self._handler, first)
         except _Aborted as abort:
-            self._answer(self._frame(failure=abort.failure))
+            self._fail(abort.status, final=abort.final)
         except asyncio.CancelledError:  # if that was its client, nobody hears it
-            self._answer(self._frame(failure=Failure(code=grpc.StatusCode.CANCELLED.value[0], message="cancelled")))
+            self._fail(plain_status(grpc.StatusCode.CANCELLED, "cancelled"))
             raise
         except Exception as error:  # noqa: BLE001  # the top of a call: others go on
-            self._answer(self._frame(failure=_failure(error)))
+            self._fail(failure_of(error))
 
     async def _call(self, handler: Any, first: calls_pb2.Frame) -> None:
         context = SharedContext(first.request_id)
@@ -195,6 +194,9 @@ class _Call:
         """Of a method that has one. Empty stands for one that does not come, which no client of ours does."""
         return handler.request_deserializer(await self._inbox.get() or b"")
 
+    def _fail(self, status: status_pb2.Status, *, final: bool = False) -> None:
+        self._answer(self._frame(failure=_failure(status, final=final)))
+
     def _frame(self, **content: Any) -> calls_pb2.Frame:
         return calls_pb2.Frame(call_id=self._id, **content)
 
@@ -204,9 +206,10 @@ class _Call:
 
 
 class _Aborted(Exception):
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
+    def __init__(self, status: status_pb2.Status, *, final: bool) -> None:
+        super().__init__(status.message)
+        self.status = status
+        self.final = final
 
 
 class SharedContext:
@@ -223,11 +226,8 @@ class SharedContext:
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Sequence[tuple[str, str]] = ()
     ) -> NoReturn:
         """Ends the call."""
-        raise _Aborted(Failure(code=code.value[0], message=details, final=PUSHBACK in dict(trailing_metadata)))
+        raise _Aborted(plain_status(code, details), final=PUSHBACK in dict(trailing_metadata))
 
 
-def _failure(error: Exception) -> Failure:
-    status = failure_of(error)
-    info = error_details_pb2.ErrorInfo()
-    known = any(detail.Unpack(info) for detail in status.details)
-    return Failure(code=status.code, message=status.message, reason=info.reason if known else "")
+def _failure(status: status_pb2.Status, *, final: bool = False) -> Failure:
+    return Failure(status=status.SerializeToString(), final=final)

@@ -109,27 +109,28 @@ class Dispatcher:
 
     def ends_plainly(self, fence: common_pb2.Fence) -> bool:
         """Whether the attempt was claimed here, and its run needs nothing but its state to end well."""
-        return any(
-            fence.run_id in each.plain and each.held.get(fence.run_id) == fence.token
-            for each in self._attachments.values()
-        )
+        holder = self._holder_of(fence)
+        return holder is not None and fence.run_id in holder.plain
 
     def report_begun(self, fence: common_pb2.Fence) -> bool:
         """The events of an attempt come to this replica. Answers whether it was assigned here, and holds its run."""
-        for attachment in self._attachments.values():
-            if attachment.held.get(fence.run_id) == fence.token:
-                attachment.reported.add(fence.run_id)
-                return True
-        return False
+        holder = self._holder_of(fence)
+        if holder is not None:
+            holder.reported.add(fence.run_id)
+        return holder is not None
 
     def attempt_ended(self, fence: common_pb2.Fence) -> bool:
         """Its outcome has come to this replica: frees its slot, if its executor is attached here. Answers whether."""
-        for attachment in self._attachments.values():
-            if attachment.held.get(fence.run_id) == fence.token:
-                attachment.drop(fence)
-                self.slot_freed(attachment)
-                return True
-        return False
+        holder = self._holder_of(fence)
+        if holder is not None:
+            holder.drop(fence)
+            self.slot_freed(holder)
+        return holder is not None
+
+    def _holder_of(self, fence: common_pb2.Fence) -> Attachment | None:
+        """The executor, attached here, that holds the attempt."""
+        holders = (each for each in self._attachments.values() if each.held.get(fence.run_id) == fence.token)
+        return next(holders, None)
 
     def reports_here(self, run_id: str) -> bool:
         """Whether the events of a run come to this replica, as far as can be known."""

@@ -80,7 +80,7 @@ class Outbox:
         """As `arrival`, but no longer than this."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._arrived.wait()
+                await self.arrival()
 
     async def gather(self, seconds: float) -> None:
         """Waits at least so long for events to come together, and until what was taken before is acknowledged.

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import structlog
 from threadmill_chassis.errors import DomainError
-from threadmill_chassis.grpc_errors import reason_of
+from threadmill_chassis.grpc_errors import PASSING, reason_of
 from threadmill_protos.runs.v1 import executors_pb2, executors_pb2_grpc
 
 from threadmill_runs.executor.checkpoints.errors import LeaseLost
@@ -20,8 +20,6 @@ RECONNECT_SECONDS = 0.2
 GATHER_SECONDS = 0.008
 # So long a report waits for its first events, to begin together with them.
 OPENING_SECONDS = 0.002
-# What may pass when the call is repeated; everything else is an answer.
-PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 # May be a passing trouble or a defect: so many calls in a row that get nothing acknowledged make it a defect.
 DOUBTFUL = (
     grpc.StatusCode.INTERNAL,
